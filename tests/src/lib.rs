@@ -1,0 +1,14 @@
+//! What every whole-system test needs: the real command, built once, and a scratch directory.
+//!
+//! One folder of helpers for all tests: `command` runs the binary, the other modules (one noun
+//! each) build what it is run on and ask CPython what is true.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a helper that fails should stop its test there"
+)]
+
+pub mod command;
+
+pub use command::{binary, epcache};
