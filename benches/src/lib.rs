@@ -1,1 +1,11 @@
-//! The benchmarks.
+//! What the benchmarks are made of: an environment to be measured on, and a way to measure.
+//!
+//! [`environment`] writes a path entry with as many distributions as are asked for, the same
+//! bytes each time; [`measure`] starts a process and tells how long it took and how much memory it
+//! had. What is compared with what is the business of the program, `src/bin/ratios`.
+//!
+//! Nothing here is a test with a time limit: a busy machine makes every number wrong, so the
+//! program prints ratios of things measured in turn, in one run, and leaves the judging to who reads.
+
+pub mod environment;
+pub mod measure;
