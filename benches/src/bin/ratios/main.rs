@@ -126,12 +126,19 @@ fn prepare(machine: &Machine, scratch: &Path, dists: u32) -> Result<Setting> {
         .context("find an unused directory")?;
     let count = usize::try_from(dists).context("count distributions")?;
     let path_entry: PathEntry = environment::generate(&home.join("site-packages"), count)?;
+    write_back();
     let setting = Setting::new(machine, path_entry, &home);
     // Nothing was synced yet: what is young now must not be waited for inside a measurement.
     setting.let_stamps_age()?;
     setting.sync_once()?;
     setting.check_that_answers_agree()?;
     Ok(setting)
+}
+
+/// Has the system write to the disk now what it would otherwise write in the middle of a measurement.
+fn write_back() {
+    #[cfg(unix)]
+    rustix::fs::sync();
 }
 
 /// One round to warm up, then the rounds that count.
