@@ -1,0 +1,91 @@
+//! A path entry that is a zip file: its dists and their texts, as `zipfile.Path` shows them.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::Read;
+use std::time::SystemTime;
+use zip::ZipArchive;
+
+/// A zip file whose directory has been read.
+pub(crate) struct Archive {
+    archive: RefCell<ZipArchive<File>>,
+    /// Every member, and the directories that members imply, with a slash at the end.
+    names: HashSet<String>,
+    /// First path components in the order of the central directory.
+    children: Vec<String>,
+    pub(crate) mtime: SystemTime,
+}
+
+/// What reading a member gives.
+pub(crate) enum Member {
+    Text(Vec<u8>),
+    Absent,
+    Directory,
+    TooLarge(u64),
+    Failed(String),
+}
+
+impl Archive {
+    /// Reads the directory of a zip file; `None` if it is none. Data may precede the archive.
+    pub(crate) fn open(file: File) -> Option<Self> {
+        let mtime = file
+            .metadata()
+            .and_then(|stat| stat.modified())
+            .unwrap_or(SystemTime::UNIX_EPOCH);
+        let archive = ZipArchive::new(file).ok()?;
+        let mut names = HashSet::new();
+        let mut seen = HashSet::new();
+        let mut children = Vec::new();
+        for name in archive.file_names() {
+            let name = name.ok()?.into_owned();
+            let child = name.split('/').next().unwrap_or_default();
+            if seen.insert(child.to_owned()) {
+                children.push(child.to_owned());
+            }
+            names.extend(
+                name.match_indices('/')
+                    .map(|(at, _)| name[..=at].to_owned()),
+            );
+            names.insert(name);
+        }
+        Some(Self {
+            archive: RefCell::new(archive),
+            names,
+            children,
+            mtime,
+        })
+    }
+
+    /// The first path component of every member, each once, in the order of the central directory.
+    pub(crate) fn children(&self) -> &[String] {
+        &self.children
+    }
+
+    /// Whether a child is a directory, and not a member of its own (`CompleteDirs.resolve_dir`).
+    pub(crate) fn is_directory(&self, child: &str) -> bool {
+        !self.names.contains(child) && self.names.contains(&format!("{child}/"))
+    }
+
+    /// Reads a member of at most `limit` bytes.
+    pub(crate) fn read(&self, name: &str, limit: u64) -> Member {
+        if !self.names.contains(name) {
+            return if self.names.contains(&format!("{name}/")) {
+                Member::Directory
+            } else {
+                Member::Absent
+            };
+        }
+        let mut archive = self.archive.borrow_mut();
+        let member = match archive.by_name(name) {
+            Ok(member) => member,
+            Err(error) => return Member::Failed(error.to_string()),
+        };
+        let mut text = Vec::new();
+        match member.take(limit + 1).read_to_end(&mut text) {
+            Ok(read) if read as u64 > limit => Member::TooLarge(read as u64),
+            Ok(_) => Member::Text(text),
+            Err(error) => Member::Failed(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,509 @@
+//! The index: the one derived file in a mirror that readers read. `docs/format.md` specifies it.
+//!
+//! Written from one scan, read at once, and looked up by searching for the line of the group. What
+//! is damaged in any way is no index: reading gives `None` and the sources answer.
+
+use crate::dist;
+use crate::scan::{Check, Dist};
+use crate::stamp::Stamp;
+use crate::text::is_plain;
+use memchr::memmem;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fmt::Write;
+use std::ops::Range;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+/// The name of the index in a mirror. No mirror file can have it.
+pub(crate) const FILE_NAME: &str = ".index";
+
+/// The first line: what it is, and the version of the format.
+const MAGIC: &str = "epcache 1\n";
+
+/// The last line, so that a truncated index is known for what it is.
+const END: &str = "\nend\n";
+
+/// The largest index that is written or read, in bytes: some hundred times that of the largest
+/// environments, and still read at once.
+pub(crate) const MAX_INDEX: u64 = 64 << 20;
+
+/// The largest text that goes into an index, in bytes; a dist with a larger one is read from its
+/// source, so that nobody else pays for it.
+const MAX_TEXT: usize = 1 << 20;
+
+/// The longest name of a metadata directory in an index, in bytes: with `.txt` behind it, it must
+/// still be a file name.
+const MAX_NAME: usize = 255 - ".txt".len();
+
+/// By what an index tells that its path entry is unchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Freshness {
+    /// The path entry has this stamp.
+    Stamp(Stamp),
+    /// Never: the stamp could not be believed. The dists' own may be.
+    Never,
+    /// The builder of an image vouches for it, as long as the modification time of the path entry
+    /// is in this second.
+    Sealed(i128),
+}
+
+/// One dist in an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IndexedDist<'a> {
+    /// What it declares is here, as long as its checks hold.
+    Here {
+        normalized_name: &'a str,
+        metadata_dir: &'a str,
+        checks: &'a str,
+    },
+    /// It can't be indexed: to be read from its source each time.
+    ReadItYourself { hex: &'a str },
+}
+
+/// One entry of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct IndexedEntry<'a> {
+    /// Which dist, counted from 0 in the index's order.
+    pub(crate) dist: usize,
+    /// Which entry of its dist, counted from 0 in the order of the file, across groups.
+    pub(crate) sequence: usize,
+    pub(crate) name: &'a str,
+    pub(crate) value: &'a str,
+}
+
+/// An index, read.
+#[derive(Debug)]
+pub(crate) struct Index {
+    text: String,
+    pub(crate) freshness: Freshness,
+    /// Where the line of each dist is in the text.
+    dists: Vec<Range<usize>>,
+    /// Where the newline before the first group is.
+    groups: usize,
+}
+
+impl<'a> IndexedDist<'a> {
+    /// The name of the metadata directory.
+    pub(crate) fn metadata_dir(&self) -> Cow<'a, OsStr> {
+        match *self {
+            Self::Here { metadata_dir, .. } => Cow::Borrowed(OsStr::new(metadata_dir)),
+            Self::ReadItYourself { hex } => {
+                Cow::Owned(OsString::from_vec(from_hex(hex).unwrap_or_default()))
+            }
+        }
+    }
+
+    /// Whether what it declares is here and all its checks hold: one `stat` for most dists. `path`
+    /// is the path entry's location, and is left as it came. `False` where there is nothing to check.
+    pub(crate) fn holds(&self, path: &mut PathBuf) -> bool {
+        let Self::Here {
+            metadata_dir,
+            checks,
+            ..
+        } = *self
+        else {
+            return false;
+        };
+        path.push(metadata_dir);
+        let holds = !checks.is_empty()
+            && checks
+                .split('\t')
+                .all(|check| Check::parse(check).is_some_and(|check| check.holds(path)));
+        path.pop();
+        holds
+    }
+
+    /// Its checks, if all are such.
+    pub(crate) fn checks(&self) -> Option<Vec<Check>> {
+        match *self {
+            Self::Here { checks, .. } => checks.split_terminator('\t').map(Check::parse).collect(),
+            Self::ReadItYourself { .. } => None,
+        }
+    }
+}
+
+impl Index {
+    /// Reads an index of `path_entry`; `None` if it is damaged, of another version or of another
+    /// path entry.
+    pub(crate) fn parse(text: Vec<u8>, path_entry: &str) -> Option<Self> {
+        let text = String::from_utf8(text).ok()?;
+        let body = text.strip_suffix(END)?.len() + 1; // the newline before the mark ends the last line
+        let rest = text[..body].strip_prefix(MAGIC)?;
+        let rest = rest
+            .strip_prefix("path ")?
+            .strip_prefix(path_entry)?
+            .strip_prefix('\n')?;
+        let (freshness, rest) = rest.split_once('\n')?;
+        let freshness = parse_freshness(freshness)?;
+        let mut dists = Vec::new();
+        let mut at = body - rest.len();
+        while at < body && text.as_bytes()[at] != b'[' {
+            let end = at + memchr::memchr(b'\n', &text.as_bytes()[at..body])?;
+            parse_dist(&text[at..end])?;
+            dists.push(at..end);
+            at = end + 1;
+        }
+        Some(Self {
+            freshness,
+            dists,
+            groups: at - 1,
+            text,
+        })
+    }
+
+    /// The bytes as they are in the file.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// How many dists there are.
+    pub(crate) fn len(&self) -> usize {
+        self.dists.len()
+    }
+
+    /// One of the dists, counted from 0.
+    pub(crate) fn dist(&self, number: usize) -> IndexedDist<'_> {
+        let line = self
+            .dists
+            .get(number)
+            .map_or("", |range| &self.text[range.clone()]);
+        parse_dist(line).unwrap_or(IndexedDist::ReadItYourself { hex: "" }) // was one when it was read
+    }
+
+    /// All dists, in order.
+    pub(crate) fn dists(&self) -> impl Iterator<Item = IndexedDist<'_>> {
+        (0..self.len()).map(|number| self.dist(number))
+    }
+
+    /// The entries of one group, by dist and then in the order of the file. `None` if the lines are
+    /// damaged.
+    pub(crate) fn group(&self, group: &str) -> Option<Vec<IndexedEntry<'_>>> {
+        if group.contains('\n') {
+            return Some(Vec::new());
+        }
+        let line = format!("\n[{group}]\n");
+        let groups = self.groups_text();
+        match memmem::find(groups.as_bytes(), line.as_bytes()) {
+            Some(at) => self.entries(&groups[at + line.len()..]).collect(),
+            None => Some(Vec::new()),
+        }
+    }
+
+    /// All groups with their entries. `None` if the lines are damaged.
+    pub(crate) fn groups(&self) -> Option<Vec<(&str, Vec<IndexedEntry<'_>>)>> {
+        let mut found = Vec::new();
+        let mut rest = &self.groups_text()[1..];
+        while let Some((line, after)) = rest.split_once('\n') {
+            if let Some(group) = line.strip_prefix('[') {
+                found.push((
+                    group.strip_suffix(']')?,
+                    self.entries(after).collect::<Option<_>>()?,
+                ));
+            }
+            rest = after;
+        }
+        Some(found)
+    }
+
+    /// The records of all dists, in order. `None` if any line is damaged.
+    pub(crate) fn records(&self) -> Option<Vec<Record>> {
+        let mut entries = vec![Vec::new(); self.len()];
+        for (group, found) in self.groups()? {
+            for entry in found {
+                entries[entry.dist].push((
+                    entry.sequence,
+                    (group.to_owned(), format!("{}={}", entry.name, entry.value)),
+                ));
+            }
+        }
+        let record = |(dist, mut entries): (IndexedDist<'_>, Vec<_>)| {
+            entries.sort_by_key(|&(sequence, _)| sequence);
+            let entries = entries.into_iter().map(|(_, entry)| entry).collect();
+            Some(match dist {
+                IndexedDist::ReadItYourself { .. } => {
+                    Record::read_it_yourself(&dist.metadata_dir())
+                }
+                IndexedDist::Here {
+                    normalized_name,
+                    metadata_dir,
+                    ..
+                } => Record::Here {
+                    normalized_name: normalized_name.to_owned(),
+                    metadata_dir: metadata_dir.to_owned(),
+                    checks: dist.checks()?,
+                    entries,
+                },
+            })
+        };
+        self.dists().zip(entries).map(record).collect()
+    }
+
+    /// From the newline before the first group to the one before the end mark.
+    fn groups_text(&self) -> &str {
+        &self.text[self.groups..self.text.len() + 1 - END.len()]
+    }
+
+    /// The entries up to the next group; `None` for a line that is none.
+    fn entries<'a>(&'a self, lines: &'a str) -> impl Iterator<Item = Option<IndexedEntry<'a>>> {
+        lines
+            .split_terminator('\n')
+            .take_while(|line| !line.starts_with('['))
+            .map(|line| {
+                let (dist, rest) = line.split_once(' ')?;
+                let (sequence, rest) = rest.split_once(' ')?;
+                let (name, value) = rest.split_once('=')?;
+                let dist = dist.parse().ok().filter(|&dist| dist < self.len())?;
+                Some(IndexedEntry {
+                    dist,
+                    sequence: sequence.parse().ok()?,
+                    name,
+                    value,
+                })
+            })
+    }
+}
+
+fn parse_freshness(line: &str) -> Option<Freshness> {
+    match line.split_once(' ')? {
+        ("stamp", "-") => Some(Freshness::Never),
+        ("stamp", stamp) => Stamp::parse(stamp).map(Freshness::Stamp),
+        ("sealed", seconds) => seconds
+            .parse::<i64>()
+            .ok()
+            .map(|seconds| Freshness::Sealed(seconds.into())),
+        _ => None,
+    }
+}
+
+fn parse_dist(line: &str) -> Option<IndexedDist<'_>> {
+    let (word, rest) = line.split_once('\t')?;
+    match word {
+        "dist" => {
+            let (normalized_name, rest) = rest.split_once('\t')?;
+            let (metadata_dir, checks) = rest.split_once('\t').unwrap_or((rest, ""));
+            Some(IndexedDist::Here {
+                normalized_name,
+                metadata_dir,
+                checks,
+            })
+        }
+        "self" => from_hex(rest).map(|_| IndexedDist::ReadItYourself { hex: rest }),
+        _ => None,
+    }
+}
+
+/// What goes into an index for one dist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Record {
+    Here {
+        normalized_name: String,
+        metadata_dir: String,
+        checks: Vec<Check>,
+        /// Each entry's group, and the rest of its line: `name=value`.
+        entries: Vec<(String, String)>,
+    },
+    ReadItYourself {
+        metadata_dir: Vec<u8>,
+    },
+}
+
+impl Record {
+    /// The record of a dist as it was just read.
+    pub(crate) fn of(dist: &Dist) -> Self {
+        let metadata_dir = dist.metadata_dir.as_bytes();
+        match (&dist.normalized_name, &dist.checks) {
+            (Some(name), Some(checks)) if fits(dist, name) => Self::Here {
+                normalized_name: dist::shown(name).into_owned(),
+                metadata_dir: dist::shown(metadata_dir).into_owned(),
+                checks: checks.clone(),
+                entries: dist
+                    .entries()
+                    .map(|e| (e.group.to_owned(), format!("{}={}", e.name, e.value)))
+                    .collect(),
+            },
+            _ => Self::read_it_yourself(&dist.metadata_dir),
+        }
+    }
+
+    /// The record of a dist that readers must read from its source.
+    pub(crate) fn read_it_yourself(metadata_dir: &OsStr) -> Self {
+        Self::ReadItYourself {
+            metadata_dir: metadata_dir.as_bytes().to_owned(),
+        }
+    }
+}
+
+/// Whether names and text can stand in an index.
+fn fits(dist: &Dist, normalized_name: &[u8]) -> bool {
+    !normalized_name.is_empty()
+        && is_plain(normalized_name)
+        && can_be_mirrored(&dist.metadata_dir)
+        && dist.problems.is_empty()
+        && dist.text.as_ref().is_none_or(|text| text.len() <= MAX_TEXT)
+}
+
+/// Whether a metadata directory's name can be that of a mirror file and stand in an index.
+pub(crate) fn can_be_mirrored(metadata_dir: &OsStr) -> bool {
+    metadata_dir.len() <= MAX_NAME && is_plain(metadata_dir.as_bytes())
+}
+
+/// The text of an index. Deterministic: depends on its arguments alone.
+pub(crate) fn render(path_entry: &str, freshness: Freshness, dists: &[Record]) -> String {
+    let mut text = format!("{MAGIC}path {path_entry}\n");
+    match freshness {
+        Freshness::Stamp(stamp) => line(&mut text, format_args!("stamp {stamp}")),
+        Freshness::Never => line(&mut text, format_args!("stamp -")),
+        Freshness::Sealed(seconds) => line(&mut text, format_args!("sealed {seconds}")),
+    }
+    let mut groups: BTreeMap<&str, String> = BTreeMap::new();
+    for (number, dist) in dists.iter().enumerate() {
+        match dist {
+            Record::ReadItYourself { metadata_dir } => {
+                line(&mut text, format_args!("self\t{}", to_hex(metadata_dir)))
+            }
+            Record::Here {
+                normalized_name,
+                metadata_dir,
+                checks,
+                entries,
+            } => {
+                line(
+                    &mut text,
+                    format_args!(
+                        "dist\t{normalized_name}\t{metadata_dir}{}",
+                        tabbed(checks, freshness)
+                    ),
+                );
+                for (sequence, (group, entry)) in entries.iter().enumerate() {
+                    line(
+                        groups.entry(group).or_default(),
+                        format_args!("{number} {sequence} {entry}"),
+                    );
+                }
+            }
+        }
+    }
+    for (group, entries) in groups {
+        line(&mut text, format_args!("[{group}]"));
+        text.push_str(&entries);
+    }
+    text.push_str(&END[1..]);
+    text
+}
+
+/// The checks of a dist, a tab before each. A sealed index has none: what it promises does not rest
+/// on them, and they would not survive the image.
+fn tabbed(checks: &[Check], freshness: Freshness) -> String {
+    if matches!(freshness, Freshness::Sealed(_)) {
+        return String::new();
+    }
+    checks.iter().map(|check| format!("\t{check}")).collect()
+}
+
+fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
+    // Writing to a string does not fail.
+    let _ = text.write_fmt(line);
+    text.push('\n');
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn from_hex(hex: &str) -> Option<Vec<u8>> {
+    if hex.is_empty() || !hex.len().is_multiple_of(2) || !hex.bytes().all(|b| b.is_ascii_hexdigit())
+    {
+        return None;
+    }
+    (0..hex.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> String {
+        let checks = vec![Check::parse("E1:2:3:4").expect("is a check")];
+        let entries = vec![
+            ("z".into(), "x=1".into()),
+            ("a".into(), "=2".into()),
+            ("z".into(), "y=".into()),
+        ];
+        render(
+            "/x",
+            Freshness::Stamp(Stamp::parse("9:8:7:6").expect("is a stamp")),
+            &[
+                Record::Here {
+                    normalized_name: "six".into(),
+                    metadata_dir: "six-1.dist-info".into(),
+                    checks,
+                    entries,
+                },
+                Record::ReadItYourself {
+                    metadata_dir: b"a\n[z]-1.dist-info".to_vec(),
+                },
+            ],
+        )
+    }
+
+    #[test]
+    fn an_index_is_written_as_the_format_says() {
+        let expected = "epcache 1\npath /x\nstamp 9:8:7:6\ndist\tsix\tsix-1.dist-info\tE1:2:3:4\nself\t610a5b7a5d2d312e646973742d696e666f\n[a]\n0 1 =2\n[z]\n0 0 x=1\n0 2 y=\nend\n";
+        assert_eq!(example(), expected);
+    }
+
+    #[test]
+    fn a_group_is_found_with_its_entries_and_no_others() {
+        let text = example();
+        let index = Index::parse(text.clone().into_bytes(), "/x").expect("is an index");
+        let entry = |sequence, name, value| IndexedEntry {
+            dist: 0,
+            sequence,
+            name,
+            value,
+        };
+        assert_eq!(
+            index.group("z"),
+            Some(vec![entry(0, "x", "1"), entry(2, "y", "")])
+        );
+        assert_eq!(index.group("a"), Some(vec![entry(1, "", "2")]));
+        assert_eq!(index.group(""), Some(vec![]));
+        assert_eq!(index.group("a]\n0 1 =2\n[z"), Some(vec![]));
+        assert_eq!(index.groups().map(|groups| groups.len()), Some(2));
+        assert_eq!(
+            index.dist(1).metadata_dir(),
+            OsStr::new("a\n[z]-1.dist-info")
+        );
+    }
+
+    #[test]
+    fn an_index_cut_at_any_byte_is_none() {
+        let text = example();
+        for end in 0..text.len() {
+            assert!(
+                Index::parse(text.as_bytes()[..end].to_vec(), "/x").is_none(),
+                "cut at {end}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_index_of_another_path_entry_or_version_is_none() {
+        let text = example();
+        assert!(Index::parse(text.clone().into_bytes(), "/").is_none());
+        assert!(Index::parse(text.clone().into_bytes(), "/xy").is_none());
+        assert!(Index::parse(text.replace("epcache 1", "epcache 2").into_bytes(), "/x").is_none());
+    }
+
+    #[test]
+    fn an_empty_index_holds_no_groups() {
+        let text = render("/x", Freshness::Never, &[]);
+        let index = Index::parse(text.clone().into_bytes(), "/x").expect("is an index");
+        assert_eq!((index.len(), index.groups()), (0, Some(vec![])));
+    }
+}

@@ -1,0 +1,1 @@
+//! Which `sys.path` is meant.

@@ -1,0 +1,186 @@
+//! Where caches are: the roots, and in each the mirror of a path entry.
+//!
+//! One rule says it all: the mirror of a path entry is at the cache root plus the path entry's own
+//! absolute path (the idea of `PYTHONPYCACHEPREFIX`). Nothing is hashed, so that a human can find it
+//! and a packager can write it in a spec file.
+
+use crate::trust::{self, Distrust};
+use std::ffi::OsStr;
+use std::fs::Metadata;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The root that root or a package manager's trigger keeps.
+const SYSTEM: &str = "/var/cache/epcache";
+
+/// The root into which OS packages put files.
+const VENDOR: &str = "/usr/share/epcache";
+
+/// Whose a cache root is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RootKind {
+    /// `/var/cache/epcache`: written by root, for everybody; holds what everybody may read.
+    System,
+    /// The user's own, readable by nobody else. Also one that was named without a kind.
+    User,
+    /// `/usr/share/epcache`: what OS packages ship, believed because the dist is shipped beside it.
+    Vendor,
+}
+
+impl RootKind {
+    /// The word for it in messages and machine-readable output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::User => "user",
+            Self::Vendor => "vendor",
+        }
+    }
+
+    /// The modes of the directories and files in it.
+    pub(crate) fn modes(self) -> (u32, u32) {
+        match self {
+            Self::System | Self::Vendor => (0o755, 0o644),
+            Self::User => (0o700, 0o600),
+        }
+    }
+}
+
+/// A directory that holds a cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Root {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whose it is.
+    pub kind: RootKind,
+}
+
+/// Why a root does not count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// There is none, which is no fault.
+    Absent,
+    /// Others could have written it.
+    NotTrusted(Distrust),
+    /// It can't be looked at, or is no directory.
+    Broken(String),
+}
+
+impl Root {
+    /// The mirror of a path entry, which must be cacheable.
+    pub(crate) fn mirror(&self, path_entry: &str) -> PathBuf {
+        self.path.join(path_entry.trim_start_matches('/'))
+    }
+
+    /// Whether it counts.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub fn usable(&self) -> Result<(), Unusable> {
+        usable_directory(&self.path).map(|_| ())
+    }
+}
+
+/// Whether a directory of a cache counts: trusted, and a directory.
+pub(crate) fn usable_directory(path: &Path) -> Result<Metadata, Unusable> {
+    match std::fs::metadata(path) {
+        Ok(stat) if !stat.is_dir() => Err(Unusable::Broken("not a directory".to_owned())),
+        Ok(stat) => trust::check(&stat)
+            .map(|()| stat)
+            .map_err(Unusable::NotTrusted),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            match std::fs::symlink_metadata(path) {
+                Ok(_) => Err(Unusable::Broken("a symbolic link to nothing".to_owned())),
+                Err(_) => Err(Unusable::Absent),
+            }
+        }
+        Err(error) => Err(Unusable::Broken(error.to_string())),
+    }
+}
+
+/// The roots of this machine, in the order in which they are asked: the system's, the user's (where
+/// there is a home directory), the vendor's.
+pub fn default_roots() -> Vec<Root> {
+    let mut roots = vec![Root {
+        path: SYSTEM.into(),
+        kind: RootKind::System,
+    }];
+    roots.extend(user_root());
+    roots.push(Root {
+        path: VENDOR.into(),
+        kind: RootKind::Vendor,
+    });
+    roots
+}
+
+/// The user's root: `epcache` in the user's cache directory; `None` without a home directory.
+pub fn user_root() -> Option<Root> {
+    let directories = directories::ProjectDirs::from("", "", "epcache")?;
+    Some(Root {
+        path: directories.cache_dir().to_owned(),
+        kind: RootKind::User,
+    })
+}
+
+/// The roots of the system whose root directory is `root`, for image and package builds. No user's
+/// root is among them: whoever builds an image is no user of it.
+pub fn roots_within(root: &Path) -> Vec<Root> {
+    let below = |path: &str, kind| Root {
+        path: root.join(path.trim_start_matches('/')),
+        kind,
+    };
+    vec![
+        below(SYSTEM, RootKind::System),
+        below(VENDOR, RootKind::Vendor),
+    ]
+}
+
+/// The roots of an `EPCACHE_PATH`: a list, separated as `PATH` is; empty items are nothing. The
+/// well-known system and vendor root are what they are there too; any other is as the user's own.
+pub fn roots_in(list: &OsStr) -> Vec<Root> {
+    let kind = |path: &Path| match path {
+        path if path == Path::new(SYSTEM) => RootKind::System,
+        path if path == Path::new(VENDOR) => RootKind::Vendor,
+        _ => RootKind::User,
+    };
+    std::env::split_paths(list)
+        .filter(|path| !path.as_os_str().is_empty())
+        .map(|path| Root {
+            kind: kind(&path),
+            path,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mirror_is_at_the_root_plus_the_path_entry() {
+        let root = Root {
+            path: "/c".into(),
+            kind: RootKind::User,
+        };
+        assert_eq!(
+            root.mirror("/usr/lib/python3"),
+            Path::new("/c/usr/lib/python3")
+        );
+    }
+
+    #[test]
+    fn a_list_of_roots_is_read_as_path_is() {
+        let roots = roots_in(OsStr::new("/a::/usr/share/epcache"));
+        let kinds: Vec<_> = roots
+            .iter()
+            .map(|root| (root.path.to_str().unwrap_or_default(), root.kind))
+            .collect();
+        assert_eq!(
+            kinds,
+            [
+                ("/a", RootKind::User),
+                ("/usr/share/epcache", RootKind::Vendor)
+            ]
+        );
+    }
+}
