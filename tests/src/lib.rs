@@ -10,5 +10,15 @@
 )]
 
 pub mod command;
+pub mod environment;
+pub mod generate;
+pub mod judge;
+pub mod oracle;
+pub mod process;
+pub mod scene;
+pub mod skip;
+pub mod strace;
+pub mod tools;
+pub mod user;
 
 pub use command::{binary, epcache};
