@@ -463,6 +463,8 @@ fn an_environment_that_uv_or_virtualenv_made_is_resolved() {
         "tools",
         "install",
         "-q",
+        "--retries=1",
+        "--timeout=10",
         "uv",
         "virtualenv",
     ]

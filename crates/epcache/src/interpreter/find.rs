@@ -4,9 +4,8 @@
 use std::{
     ffi::OsStr,
     fs,
-    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
-    time::SystemTime,
 };
 
 use rustix::fs::{Access, access};
@@ -21,6 +20,7 @@ use super::{
     undecided::Undecided,
     venv::{self, EXECUTABLES, SCRIPTS},
 };
+use crate::{stamp, trust};
 
 /// The directory that tools give to a project's virtual environment.
 const PROJECT_ENVIRONMENT: &str = ".venv";
@@ -130,7 +130,7 @@ impl Surroundings {
         if let Some(answer) = memory.and_then(|memory| memory.recall(executable, self)) {
             return Ok(answer.environment(How::Remembered));
         }
-        let asked = SystemTime::now();
+        let asked = stamp::now();
         let answer = ask(executable, self)?;
         if let Some(memory) = memory {
             memory.remember(executable, self, asked, &answer);
@@ -185,9 +185,5 @@ fn interpreter_in(prefix: &Path) -> Result<PathBuf, Error> {
 
 /// Whether nobody but root and the effective user can have written the file or directory.
 fn is_ours(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|metadata| {
-        let owner = metadata.uid();
-        let ours = owner == 0 || owner == rustix::process::geteuid().as_raw();
-        ours && metadata.mode() & 0o022 == 0
-    })
+    fs::metadata(path).is_ok_and(|stat| trust::check(&stat).is_ok())
 }

@@ -20,7 +20,6 @@ mod pyvenv_cfg;
 mod read;
 mod remember;
 mod site_py;
-mod stamp;
 mod surroundings;
 mod undecided;
 mod venv;

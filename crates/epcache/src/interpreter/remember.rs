@@ -11,16 +11,12 @@
 
 use std::{
     fs::{self, DirBuilder},
-    io::{self, Write},
-    os::unix::{
-        ffi::OsStrExt,
-        fs::{DirBuilderExt, MetadataExt},
-    },
+    io,
+    os::unix::{ffi::OsStrExt, fs::DirBuilderExt},
     path::{Path, PathBuf},
-    time::SystemTime,
 };
 
-use rustix::fs::OFlags;
+use rustix::fs::{OFlags, StatVfsMountFlags, statvfs};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -29,8 +25,11 @@ use super::{
     pth, pyenv,
     pyvenv_cfg::PYVENV_CFG,
     read::{self, Small},
-    stamp::Stamp,
     surroundings::Surroundings,
+};
+use crate::{
+    stamp::{Settling, Stamp},
+    trust, write,
 };
 
 /// The form of a remembered answer. One of another form counts as absent.
@@ -38,6 +37,9 @@ const FORM: u32 = 1;
 
 /// The largest remembered answer that is read or written.
 const MAX_MEMORY_BYTES: u64 = 4 << 20;
+
+/// The mode of a remembered answer: it tells of directories that are nobody else's business.
+const FILE_MODE: u32 = 0o600;
 
 /// How much of an executable is read to know what it is; a pyenv shim has 400 bytes.
 const MAX_SHIM_BYTES: u64 = 16 << 10;
@@ -82,7 +84,7 @@ impl Memory {
     /// The answer of this executable, if it is remembered and would still be the same.
     pub(super) fn recall(&self, executable: &Path, surroundings: &Surroundings) -> Option<Answer> {
         let file = self.directory.join(file_name(executable)?);
-        is_private(&fs::symlink_metadata(&self.directory).ok()?).then_some(())?;
+        trust::check(&fs::symlink_metadata(&self.directory).ok()?).ok()?;
         let record: Record = serde_json::from_slice(&self.read(&file).ok()??).ok()?;
         let circumstances = Circumstances::of(executable, surroundings)?;
         let still = record.form == FORM
@@ -92,13 +94,13 @@ impl Memory {
     }
 
     /// Remembers an answer, if all that it depends on is known and settled since before `asked`,
-    /// the moment when the interpreter was about to be started. A memory that can't be written is
+    /// the moment (as stamps count) when the interpreter was about to be started. A memory that can't be written is
     /// none.
     pub(super) fn remember(
         &self,
         executable: &Path,
         surroundings: &Surroundings,
-        asked: SystemTime,
+        asked: i128,
         answer: &Answer,
     ) {
         let Some(name) = file_name(executable) else {
@@ -113,7 +115,7 @@ impl Memory {
 
     fn read(&self, file: &Path) -> io::Result<Option<Vec<u8>>> {
         let file = read::open(file, OFlags::NOFOLLOW)?;
-        if !is_private(&file.metadata()?) {
+        if trust::check(&file.metadata()?).is_err() {
             return Ok(None);
         }
         Ok(match read::content(file, MAX_MEMORY_BYTES)? {
@@ -129,24 +131,12 @@ impl Memory {
             .recursive(true)
             .mode(0o700)
             .create(&self.directory)?;
-        let trusted = is_private(&fs::symlink_metadata(&self.directory)?);
+        let trusted = trust::check(&fs::symlink_metadata(&self.directory)?).is_ok();
         if !trusted || content.len() as u64 > MAX_MEMORY_BYTES {
             return Ok(());
         }
-        let mut temporary = tempfile::Builder::new()
-            .prefix(".tmp-")
-            .tempfile_in(&self.directory)?;
-        temporary.write_all(&content)?;
-        temporary.persist(file)?;
-        Ok(())
+        write::write(file, &content, FILE_MODE, None)
     }
-}
-
-/// Whether nobody but root and the effective user can have written the file or directory.
-fn is_private(metadata: &fs::Metadata) -> bool {
-    let owner = metadata.uid();
-    let ours = owner == 0 || owner == rustix::process::geteuid().as_raw();
-    ours && metadata.mode() & 0o022 == 0 && !metadata.is_symlink()
 }
 
 /// The name of the file for an executable: its path, readable, `/` written as `-` and everything
@@ -178,7 +168,7 @@ impl Record {
     fn new(
         executable: &Path,
         surroundings: &Surroundings,
-        asked: SystemTime,
+        asked: i128,
         answer: &Answer,
     ) -> Option<Record> {
         let circumstances = Circumstances::of(executable, surroundings)?;
@@ -295,17 +285,17 @@ struct Watched {
     /// What is looked at: all that a stamp tells, or only whether the file exists.
     only_existence: bool,
     exists: bool,
-    stamp: Option<Stamp>,
+    stamp: Option<String>,
 }
 
 impl Watched {
     fn stamped(path: impl AsRef<Path>) -> Watched {
-        let stamp = Stamp::of(path.as_ref());
+        let stamp = fs::metadata(&path).map(|stat| Stamp::of_directory(&stat).to_string());
         Watched {
             path: Bytes::of(path.as_ref()),
             only_existence: false,
-            exists: stamp.is_some(),
-            stamp,
+            exists: stamp.is_ok(),
+            stamp: stamp.ok(),
         }
     }
 
@@ -319,9 +309,14 @@ impl Watched {
     }
 
     /// Whether any change after `moment` shows.
-    fn is_settled_at(&self, moment: SystemTime) -> bool {
-        self.stamp.is_none_or(|stamp| {
-            stamp.is_settled_at(moment) && stamp.has_change_time(self.path.as_path())
+    fn is_settled_at(&self, moment: i128) -> bool {
+        let Some(stamp) = &self.stamp else {
+            return true;
+        };
+        Stamp::parse(stamp).is_some_and(|stamp| {
+            let keeps_change_times =
+                !stamp.has_whole_second_ctime() || !is_read_only(self.path.as_path());
+            stamp.settles(moment) == Settling::Settled && keeps_change_times
         })
     }
 
@@ -336,7 +331,14 @@ impl Watched {
     }
 }
 
-/// All that is known to depend on after the interpreter has answered.
+/// Whether a file is on a file system that is mounted read-only. Images (squashfs, erofs, iso9660)
+/// are, and have no change times: one can take another's place unseen. A change time in a whole
+/// second alone says little, as a disk made from an image has them on every file.
+fn is_read_only(path: &Path) -> bool {
+    statvfs(path).is_ok_and(|system| system.f_flag.contains(StatVfsMountFlags::RDONLY))
+}
+
+/// All that the answer is known to depend on, once the interpreter has given it.
 fn watched_by(answer: &Answer) -> Vec<Watched> {
     let executable = answer.executable.as_path();
     let mut watched = vec![Watched::stamped(executable)];
