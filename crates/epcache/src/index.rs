@@ -361,7 +361,7 @@ pub(crate) fn render(path_entry: &str, freshness: Freshness, dists: &[Record]) -
     for (number, dist) in dists.iter().enumerate() {
         match dist {
             Record::ReadItYourself { metadata_dir } => {
-                line(&mut text, format_args!("self\t{}", to_hex(metadata_dir)))
+                line(&mut text, format_args!("self\t{}", to_hex(metadata_dir)));
             }
             Record::Here {
                 normalized_name,

@@ -4,6 +4,7 @@
 //! absolute path (the idea of `PYTHONPYCACHEPREFIX`). Nothing is hashed, so that a human can find it
 //! and a packager can write it in a spec file.
 
+use crate::path_entry::PathEntry;
 use crate::trust::{self, Distrust};
 use std::ffi::OsStr;
 use std::fs::Metadata;
@@ -120,6 +121,30 @@ pub fn user_root() -> Option<Root> {
         path: directories.cache_dir().to_owned(),
         kind: RootKind::User,
     })
+}
+
+/// The user's configuration directory; `None` without a home directory.
+pub fn user_config_directory() -> Option<PathBuf> {
+    Some(
+        directories::ProjectDirs::from("", "", "epcache")?
+            .config_dir()
+            .to_owned(),
+    )
+}
+
+/// The mirror of an item of `sys.path` in a root; `None` if it is never cached.
+pub fn mirror_of(root: &Root, path_entry: &OsStr) -> Option<PathBuf> {
+    PathEntry::new(path_entry)
+        .cacheable()
+        .ok()
+        .map(|string| root.mirror(string))
+}
+
+/// Whether this process may write a root: it is this user's, or this user is root.
+pub fn is_writable_by_us(root: &Root) -> bool {
+    let owner = |stat: Metadata| std::os::unix::fs::MetadataExt::uid(&stat);
+    trust::effective_user() == 0
+        || std::fs::metadata(&root.path).is_ok_and(|stat| owner(stat) == trust::effective_user())
 }
 
 /// The roots of the system whose root directory is `root`, for image and package builds. No user's

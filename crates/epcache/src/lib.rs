@@ -47,4 +47,4 @@ pub use layout::{Root, RootKind};
 pub use path_entry::PathEntry;
 pub use problem::{Problem, ProblemKind};
 pub use resolve::{Answer, Cache, Mode, Select};
-pub use trust::Distrust;
+pub use trust::{Distrust, check as check_trust};

@@ -89,6 +89,8 @@ pub struct Answer {
     pub entry_points: Vec<Found>,
     /// What is wrong with the dists that are not shadowed.
     pub problems: Vec<Problem>,
+    /// What in the cache is not used, and why.
+    pub notes: Vec<String>,
 }
 
 /// An entry point and the dist that declares it.
@@ -237,7 +239,10 @@ impl Cache {
                 *view = source(view.path_entry, "its index is damaged".to_owned());
             }
         }
-        let mut answer = Answer::default();
+        let mut answer = Answer {
+            notes: self.unusable_roots(),
+            ..Answer::default()
+        };
         let entries: Vec<Vec<Entry<'_>>> = views
             .iter()
             .map(|view| view.entries(select).unwrap_or_default())
@@ -325,22 +330,26 @@ impl Cache {
                         .collect(),
                     basis: view.basis,
                     root: view.root,
-                    not_used: view.not_used,
+                    not_used: self
+                        .unusable_roots()
+                        .into_iter()
+                        .chain(view.not_used)
+                        .collect(),
                 }
             })
             .collect()
     }
 
     /// The roots that exist and do not count, with the reason.
-    pub fn unusable_roots(&self) -> Vec<(&Root, Unusable)> {
-        let unusable = |(root, usable): &'_ _| match Self::check(root, usable) {
-            Err(why) if *why != Unusable::Absent => Some(why.clone()),
-            _ => None,
+    fn unusable_roots(&self) -> Vec<String> {
+        let unusable = |(root, usable): &(Root, _)| match Self::check(root, usable) {
+            Err(Unusable::NotTrusted(why)) => {
+                Some(format!("{}: not trusted: {why}", root.path.display()))
+            }
+            Err(Unusable::Broken(why)) => Some(format!("{}: {why}", root.path.display())),
+            Err(Unusable::Absent) | Ok(()) => None,
         };
-        self.roots
-            .iter()
-            .filter_map(|entry| unusable(entry).map(|why| (&entry.0, why)))
-            .collect()
+        self.roots.iter().filter_map(unusable).collect()
     }
 
     /// Whether a fresh index in the system root answers for a path entry.

@@ -251,7 +251,7 @@ impl Reading {
             Err(NotRead::Absent) => {}
             Err(NotRead::Problem(kind)) => self.problem(path, kind),
             Err(NotRead::Failed(error)) => {
-                self.problem(path, ProblemKind::Unreadable(error.to_string()))
+                self.problem(path, ProblemKind::Unreadable(error.to_string()));
             }
         }
         None

@@ -31,7 +31,7 @@ impl fmt::Display for Distrust {
 ///
 /// # Errors
 /// The reason why not.
-pub(crate) fn check(stat: &Metadata) -> Result<(), Distrust> {
+pub fn check(stat: &Metadata) -> Result<(), Distrust> {
     check_owner(stat)?;
     only_owner_writes(stat)
 }

@@ -1,6 +1,7 @@
 //! Verifying: compares a mirror with its path entry, byte for byte, believing no stamp.
 
 use crate::dist;
+use crate::error::Error;
 use crate::index::{Index, Record, can_be_mirrored};
 use crate::layout::{Root, RootKind};
 use crate::mirror::{Mirror, NotUsed};
@@ -55,6 +56,18 @@ pub fn path_entry(root: &Root, path_entry: &PathEntry) -> Option<Vec<Difference>
         differences.extend(index(&mirror, string, &dists));
     }
     Some(differences)
+}
+
+/// Removes the files of a mirror that differ from their sources, so that the next sync writes them
+/// anew.
+///
+/// # Errors
+/// One could not be removed.
+pub fn remove_differing(root: &Root, entry: &PathEntry) -> Result<(), Error> {
+    path_entry(root, entry)
+        .unwrap_or_default()
+        .iter()
+        .try_for_each(|difference| Mirror::remove(&difference.path))
 }
 
 fn has_mirror_file(dist: &Dist) -> bool {
