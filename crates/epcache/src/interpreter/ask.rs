@@ -243,21 +243,23 @@ fn excerpt(finished: &Finished) -> String {
     let printed = [finished.errors.as_slice(), finished.output.as_slice()].join(&b'\n');
     let printed = String::from_utf8_lossy(&printed);
     let mut lines = printed.lines().filter(|line| !line.trim().is_empty());
-    let shown: Vec<String> = lines
-        .by_ref()
-        .take(SHOWN_LINES)
-        .map(|line| {
-            line.chars()
-                .take(SHOWN_CHARACTERS)
-                .collect::<String>()
-                .escape_debug()
-                .to_string()
-        })
-        .collect();
+    let shown: Vec<String> = lines.by_ref().take(SHOWN_LINES).map(printable).collect();
     let rest = if lines.next().is_some() { " | ..." } else { "" };
     if shown.is_empty() {
         "nothing".to_owned()
     } else {
         shown.join(" | ") + rest
     }
+}
+
+/// The beginning of a line, with what a terminal would obey written as an escape.
+fn printable(line: &str) -> String {
+    let mut printable = String::new();
+    for character in line.chars().take(SHOWN_CHARACTERS) {
+        match character {
+            '\'' | '"' => printable.push(character),
+            _ => printable.extend(character.escape_debug()),
+        }
+    }
+    printable
 }
