@@ -1,0 +1,899 @@
+//! The command as a new user meets it: exit statuses, formats, terminals, help, and each subcommand's
+//! own promise.
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a step of a test that fails is the test's failure"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use epcache_tests::environment::{
+    Scratch, entries, files_below, is_root, leftovers, mirror, named, write_dist,
+};
+use epcache_tests::judge;
+use epcache_tests::process;
+use epcache_tests::skip::{missing, skip};
+use epcache_tests::strace::{self, FILE_SYSTEM};
+use serde_json::{Value, json};
+
+/// The subcommands, each with arguments that it needs.
+const SUBCOMMANDS: [&str; 10] = [
+    "sync",
+    "query",
+    "groups",
+    "dists",
+    "status",
+    "verify",
+    "prune",
+    "paths",
+    "completions",
+    "man",
+];
+
+fn installed(scratch: &Scratch) -> PathBuf {
+    let path_entry = scratch.path_entry("lib/site-packages");
+    write_dist(
+        &path_entry,
+        "alpha-1.5.dist-info",
+        Some(
+            "[console_scripts]\nalpha = alpha.cli:main [fast, tidy]\n[plug.ins]\na = alpha.plugin\n",
+        ),
+    );
+    write_dist(
+        &path_entry,
+        "Bravo_Tools-2.dist-info",
+        Some("[plug.ins]\nb = bravo:Plugin.make\n"),
+    );
+    write_dist(&path_entry, "quiet-3.dist-info", None);
+    path_entry
+}
+
+fn json_lines(output: &[u8]) -> Vec<Value> {
+    String::from_utf8_lossy(output)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn query_tells_by_its_exit_status_whether_something_was_found() {
+    let scratch = Scratch::new();
+    let path_entry = installed(&scratch);
+    for synced in [false, true] {
+        if synced {
+            scratch.sync(&[&path_entry]);
+        }
+        for (arguments, status) in [
+            ([].as_slice(), 0),
+            (&["plug.ins"], 0),
+            (&["plug.ins", "b"], 0),
+            (&["plug.ins", "c"], 1),
+            (&["plug"], 1),
+        ] {
+            let mut query = scratch.command("query", &[&path_entry]);
+            process::expect_status(query.args(arguments), status);
+        }
+    }
+    let empty = scratch.path_entry("empty");
+    process::expect_status(&mut scratch.command("query", &[&empty]), 1);
+}
+
+#[test]
+fn plain_is_one_tab_separated_line_for_each_entry_point() {
+    let scratch = Scratch::new();
+    let path_entry = installed(&scratch);
+    let mut query = scratch.command("query", &[&path_entry]);
+    let output = process::succeed(query.args(["plug.ins", "--format", "plain"]));
+    let expected: Vec<[String; 3]> = judge::entry_points(&[&path_entry])
+        .into_iter()
+        .filter(|entry| entry.group == "plug.ins")
+        .map(|entry| [entry.group, entry.name, entry.value])
+        .collect();
+    let text = process::stdout(&output);
+    let lines: Vec<Vec<&str>> = text
+        .lines()
+        .map(|line| line.split('\t').collect())
+        .collect();
+    assert_eq!(lines.len(), 2);
+    for (line, expected) in lines.iter().zip(&expected) {
+        assert_eq!(line[..3], expected[..]);
+        assert_eq!(line.len(), 4, "group, name, value, dist: {line:?}");
+    }
+    let dists: Vec<&str> = lines.iter().map(|line| line[3]).collect();
+    assert!(
+        dists.iter().any(|dist| dist.starts_with("alpha")),
+        "{dists:?}"
+    );
+
+    let piped = process::succeed(scratch.command("query", &[&path_entry]).arg("plug.ins"));
+    assert_eq!(process::stdout(&piped), text, "what a pipe gets");
+}
+
+#[test]
+fn json_and_jsonl_carry_every_field() {
+    let scratch = Scratch::new();
+    let path_entry = installed(&scratch);
+    let expected = json!({
+        "group": "console_scripts",
+        "name": "alpha",
+        "value": "alpha.cli:main [fast, tidy]",
+        "module": "alpha.cli",
+        "attr": "main",
+        "extras": ["fast", "tidy"],
+        "dist": {
+            "name": "alpha",
+            "version": "1.5",
+            "metadata_dir": "alpha-1.5.dist-info",
+            "path_entry": path_entry,
+        },
+    });
+    for synced in [false, true] {
+        if synced {
+            scratch.sync(&[&path_entry]);
+        }
+        let ask = |arguments: &[&str]| {
+            let mut query = scratch.command("query", &[&path_entry]);
+            process::succeed(query.args(arguments)).stdout
+        };
+        let list: Value =
+            serde_json::from_slice(&ask(&["console_scripts", "--format", "json"])).unwrap();
+        assert_eq!(list, json!([expected]));
+        let lines = json_lines(&ask(&["console_scripts", "--format", "jsonl"]));
+        assert_eq!(lines, std::slice::from_ref(&expected));
+
+        let module_alone = json_lines(&ask(&["plug.ins", "a", "--format", "jsonl"]));
+        assert_eq!(module_alone[0]["module"], "alpha.plugin");
+        assert_eq!(module_alone[0]["attr"], Value::Null);
+        assert_eq!(module_alone[0]["extras"], json!([]));
+        let dotted = json_lines(&ask(&["plug.ins", "b", "--format", "jsonl"]));
+        assert_eq!(dotted[0]["attr"], "Plugin.make");
+    }
+}
+
+#[test]
+fn a_value_that_is_no_object_reference_has_no_module() {
+    let scratch = Scratch::new();
+    let path_entry = scratch.path_entry("site-packages");
+    write_dist(
+        &path_entry,
+        "odd-1.dist-info",
+        Some("[g]\nodd = not a reference!\n"),
+    );
+    let output = process::succeed(
+        scratch
+            .command("query", &[&path_entry])
+            .args(["--format", "jsonl"]),
+    );
+    let line = &json_lines(&output.stdout)[0];
+    assert_eq!(line["value"], "not a reference!");
+    assert_eq!(line["module"], Value::Null);
+    assert_eq!(line["attr"], Value::Null);
+}
+
+#[test]
+fn groups_counts_what_cpython_finds() {
+    let scratch = Scratch::new();
+    let path_entry = installed(&scratch);
+    let mut expected: BTreeMap<String, usize> = BTreeMap::new();
+    for entry in judge::entry_points(&[&path_entry]) {
+        *expected.entry(entry.group).or_default() += 1;
+    }
+    let output = process::succeed(
+        scratch
+            .command("groups", &[&path_entry])
+            .args(["--format", "plain"]),
+    );
+    let found: BTreeMap<String, usize> = process::stdout(&output)
+        .lines()
+        .map(|line| {
+            let (group, count) = line.split_once('\t').unwrap();
+            (group.to_owned(), count.parse().unwrap())
+        })
+        .collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn dists_tells_of_every_distribution_shadowed_ones_too() {
+    let scratch = Scratch::new();
+    let first = installed(&scratch);
+    let second = scratch.path_entry("second");
+    write_dist(&second, "quiet-9.dist-info", Some("[g]\nq = quiet\n"));
+    write_dist(
+        &second,
+        "zulu-1.dist-info",
+        Some("[g]\nz = zulu\ny = zulu\n"),
+    );
+    let path_entries = [first.as_path(), second.as_path()];
+    for synced in [false, true] {
+        if synced {
+            scratch.sync(&path_entries);
+        }
+        let output = process::succeed(
+            scratch
+                .command("dists", &path_entries)
+                .args(["--format", "jsonl"]),
+        );
+        let found = json_lines(&output.stdout);
+        let expected = judge::distributions(&path_entries);
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(&expected) {
+            assert_eq!(found["metadata_dir"], expected.metadata_dir.as_str());
+            assert_eq!(found["path_entry"], expected.path_entry.as_str());
+            assert_eq!(found["normalized_name"], expected.normalized_name.as_str());
+            assert_eq!(found["shadowed"], expected.shadowed);
+            assert_eq!(found["entry_points"], expected.entry_points.len());
+        }
+        let shadowed: Vec<&Value> = found
+            .iter()
+            .filter(|dist| dist["shadowed"] == true)
+            .collect();
+        assert_eq!(shadowed.len(), 1);
+        assert_eq!(shadowed[0]["version"], "9");
+    }
+}
+
+#[test]
+fn status_tells_for_each_path_entry_whether_the_cache_answers() {
+    let scratch = Scratch::new();
+    let path_entry = installed(&scratch);
+    let ask = || {
+        let output = process::finish(
+            scratch
+                .command("status", &[&path_entry])
+                .args(["--format", "jsonl"]),
+        );
+        assert!(
+            matches!(output.status.code(), Some(0 | 1)),
+            "{}",
+            process::stderr(&output)
+        );
+        json_lines(&output.stdout)
+            .into_iter()
+            .find(|line| line["path_entry"] == path_entry.to_str().unwrap())
+            .unwrap()
+    };
+    let before = ask();
+    scratch.sync(&[&path_entry]);
+    let fresh = ask();
+    write_dist(&path_entry, "new-1.dist-info", None);
+    let stale = ask();
+    assert_ne!(
+        before["answered_by"], fresh["answered_by"],
+        "{before} {fresh}"
+    );
+    assert_eq!(fresh["state"], "fresh", "{fresh}");
+    assert_eq!(fresh["root"], scratch.cache().to_str().unwrap(), "{fresh}");
+    assert_eq!(stale["state"], "stale", "{stale}");
+    assert_ne!(stale["reason"], fresh["reason"], "why it is stale: {stale}");
+}
+
+#[test]
+fn a_dry_run_tells_what_it_would_write_and_writes_nothing() {
+    let scratch = Scratch::new();
+    let path_entry = installed(&scratch);
+    let output = process::succeed(scratch.command("sync", &[&path_entry]).arg("--dry-run"));
+    assert!(!scratch.cache().exists(), "nothing is created");
+    let said = process::stdout(&output) + &process::stderr(&output);
+    assert!(said.contains(path_entry.to_str().unwrap()), "{said}");
+
+    scratch.sync(&[&path_entry]);
+    let before = contents(&scratch.cache());
+    write_dist(&path_entry, "new-1.dist-info", Some("[g]\nn = new\n"));
+    process::succeed(scratch.command("sync", &[&path_entry]).arg("--dry-run"));
+    assert_eq!(contents(&scratch.cache()), before);
+}
+
+/// Every file with its content and the time of its last change.
+fn contents(directory: &Path) -> Vec<(PathBuf, Vec<u8>, i64, i64)> {
+    files_below(directory)
+        .into_iter()
+        .map(|file| {
+            let metadata = fs::metadata(directory.join(&file)).unwrap();
+            let content = fs::read(directory.join(&file)).unwrap();
+            (file, content, metadata.ctime(), metadata.ctime_nsec())
+        })
+        .collect()
+}
+
+#[test]
+fn a_mirror_file_is_a_copy_with_its_source_s_time_and_every_dist_has_one() {
+    let scratch = Scratch::new();
+    let path_entry = installed(&scratch);
+    let text = "[g]\r\n# comment\r\n  odd   =  spaced : out  \r\n\u{85}\n";
+    write_dist(&path_entry, "odd-1.egg-info", Some(text));
+    fs::write(path_entry.join("single-1.egg-info"), "Name: single\n").unwrap();
+    scratch.sync(&[&path_entry]);
+    let mirror = scratch.mirror(&path_entry);
+    let expected = [
+        ".index",
+        "Bravo_Tools-2.dist-info.txt",
+        "alpha-1.5.dist-info.txt",
+        "odd-1.egg-info.txt",
+        "quiet-3.dist-info.txt",
+        "single-1.egg-info.txt",
+    ];
+    assert_eq!(files_below(&mirror), expected.map(PathBuf::from));
+    for dist in [
+        "alpha-1.5.dist-info",
+        "Bravo_Tools-2.dist-info",
+        "odd-1.egg-info",
+    ] {
+        let source = path_entry.join(dist).join("entry_points.txt");
+        let copy = mirror.join(format!("{dist}.txt"));
+        assert_eq!(fs::read(&copy).unwrap(), fs::read(&source).unwrap());
+        let [copy, source] = [copy, source].map(|path| fs::metadata(path).unwrap());
+        assert_eq!(
+            (copy.mtime(), copy.mtime_nsec()),
+            (source.mtime(), source.mtime_nsec())
+        );
+    }
+    for dist in ["quiet-3.dist-info", "single-1.egg-info"] {
+        assert_eq!(fs::read(mirror.join(format!("{dist}.txt"))).unwrap(), b"");
+    }
+}
+
+#[test]
+fn verify_finds_a_changed_mirror_file_and_repair_heals_it() {
+    let scratch = Scratch::new();
+    let path_entry = installed(&scratch);
+    scratch.sync(&[&path_entry]);
+    process::succeed(&mut scratch.command("verify", &[&path_entry]));
+    let changed = scratch.mirror(&path_entry).join("alpha-1.5.dist-info.txt");
+    let right = fs::read(&changed).unwrap();
+    fs::write(&changed, b"[g]\nx = y\n").unwrap();
+
+    let output = process::expect_status(&mut scratch.command("verify", &[&path_entry]), 1);
+    let said = process::stdout(&output) + &process::stderr(&output);
+    assert!(said.contains("alpha-1.5.dist-info"), "{said}");
+
+    process::finish(scratch.command("verify", &[&path_entry]).arg("--repair"));
+    assert_eq!(fs::read(&changed).unwrap(), right);
+    process::succeed(&mut scratch.command("verify", &[&path_entry]));
+}
+
+#[test]
+fn verify_finds_a_source_that_changed_and_an_index_that_lies() {
+    let scratch = Scratch::new();
+    let path_entry = installed(&scratch);
+    scratch.sync(&[&path_entry]);
+    write_dist(&path_entry, "alpha-1.5.dist-info", Some("[g]\nx = y\n"));
+    process::expect_status(&mut scratch.command("verify", &[&path_entry]), 1);
+    scratch.sync(&[&path_entry]);
+    process::succeed(&mut scratch.command("verify", &[&path_entry]));
+
+    let index = scratch.index(&path_entry);
+    let text = fs::read_to_string(&index).unwrap();
+    let lie = text.replace("bravo:Plugin.make", "bravo:Plugin.fake");
+    assert_ne!(lie, text);
+    fs::write(&index, lie).unwrap();
+    process::expect_status(&mut scratch.command("verify", &[&path_entry]), 1);
+    process::finish(scratch.command("verify", &[&path_entry]).arg("--repair"));
+    process::succeed(&mut scratch.command("verify", &[&path_entry]));
+    assert_eq!(
+        scratch.query(&[&path_entry]),
+        judge::entry_points(&[&path_entry])
+    );
+}
+
+#[test]
+fn prune_removes_what_no_path_entry_stands_behind_and_leftovers_and_nothing_else() {
+    let scratch = Scratch::new();
+    let stays = installed(&scratch);
+    let goes = scratch.path_entry("gone/site-packages");
+    write_dist(&goes, "gone-1.dist-info", Some("[g]\ng = gone\n"));
+    scratch.sync(&[&stays, &goes]);
+    let kept = contents(&scratch.mirror(&stays));
+    fs::remove_dir_all(scratch.join("gone")).unwrap();
+    let leftover = scratch.mirror(&stays).join(".tmp-12345");
+    fs::write(&leftover, "half").unwrap();
+    let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(7200);
+    fs::File::options()
+        .write(true)
+        .open(&leftover)
+        .unwrap()
+        .set_modified(hour_ago)
+        .unwrap();
+
+    process::succeed(
+        scratch
+            .epcache()
+            .arg("prune")
+            .arg("--cache-dir")
+            .arg(scratch.cache()),
+    );
+
+    assert!(!scratch.mirror(&goes).exists());
+    assert_eq!(leftovers(&scratch.cache()), Vec::<PathBuf>::new());
+    assert_eq!(contents(&scratch.mirror(&stays)), kept);
+}
+
+#[test]
+fn sync_removes_the_mirror_files_of_what_was_uninstalled() {
+    let scratch = Scratch::new();
+    let path_entry = installed(&scratch);
+    scratch.sync(&[&path_entry]);
+    let file = scratch.mirror(&path_entry).join("alpha-1.5.dist-info.txt");
+    assert!(file.exists());
+    fs::remove_dir_all(path_entry.join("alpha-1.5.dist-info")).unwrap();
+    scratch.sync(&[&path_entry]);
+    assert!(!file.exists());
+    assert_eq!(
+        scratch.query(&[&path_entry]),
+        judge::entry_points(&[&path_entry])
+    );
+}
+
+#[test]
+fn mode_only_answers_with_the_path_entry_gone() {
+    let scratch = Scratch::new();
+    let path_entry = installed(&scratch);
+    scratch.sync(&[&path_entry]);
+    let expected = judge::entry_points(&[&path_entry]);
+    fs::rename(&path_entry, scratch.join("aside")).unwrap();
+    assert_eq!(
+        scratch.query_with(&[&path_entry], &["--mode", "only"]),
+        expected
+    );
+    assert_eq!(
+        scratch.query(&[&path_entry]),
+        [],
+        "the default tells what is there"
+    );
+    let mut by_environment = scratch.command("query", &[&path_entry]);
+    assert_eq!(
+        entries(by_environment.env("EPCACHE_MODE", "only")),
+        expected
+    );
+}
+
+#[test]
+fn mode_off_never_opens_the_cache_and_mode_only_never_the_path_entry() {
+    if let Err(reason) = strace::available() {
+        missing(&format!("seeing what is opened: {reason}"));
+        return;
+    }
+    let scratch = Scratch::new();
+    let path_entry = installed(&scratch);
+    scratch.sync(&[&path_entry]);
+    let expected = judge::entry_points(&[&path_entry]);
+    let mirror = scratch.mirror(&path_entry);
+    let source = format!("\"{}", path_entry.display());
+    for (mode, kept_from) in [("off", mirror.to_str().unwrap()), ("only", source.as_str())] {
+        let mut query = scratch.command("query", &[&path_entry]);
+        let (output, calls) = strace::trace(
+            query.args(["--mode", mode, "--format", "json"]),
+            FILE_SYSTEM,
+        );
+        assert_eq!(
+            epcache_tests::environment::parse_json(&output.stdout),
+            expected
+        );
+        let touching: Vec<_> = calls
+            .iter()
+            .filter(|call| call.name != "execve" && call.name != "write" && call.touches(kept_from))
+            .collect();
+        assert!(touching.is_empty(), "mode {mode}: {touching:?}");
+    }
+}
+
+#[test]
+fn the_cache_roots_of_the_environment_replace_all_others() {
+    let scratch = Scratch::new();
+    let path_entry = installed(&scratch);
+    let [one, two] = [scratch.join("one"), scratch.join("two")];
+    let roots = std::env::join_paths([&one, &two]).unwrap();
+    process::succeed(
+        scratch
+            .epcache()
+            .env("EPCACHE_PATH", &roots)
+            .arg("sync")
+            .args(named(&[&path_entry])),
+    );
+    let written: Vec<bool> = [&one, &two]
+        .map(|root| mirror(root, &path_entry).join(".index").is_file())
+        .into();
+    assert!(written.contains(&true), "one of them holds the index");
+    assert!(
+        !scratch.home().join("cache").exists(),
+        "the user's own is left alone"
+    );
+    let expected = judge::entry_points(&[&path_entry]);
+    fs::rename(&path_entry, scratch.join("aside")).unwrap();
+    let mut query = scratch.epcache();
+    query
+        .env("EPCACHE_PATH", &roots)
+        .args(["query", "--mode", "only"])
+        .args(named(&[&path_entry]));
+    assert_eq!(entries(&mut query), expected);
+}
+
+#[test]
+fn a_virtual_environment_is_found_by_option_by_activation_and_by_its_place() {
+    let scratch = Scratch::new();
+    let project = scratch.path_entry("project/deeper");
+    let venv = scratch.join("project/.venv");
+    process::succeed(
+        Command::new(judge::python())
+            .args(["-m", "venv", "--without-pip"])
+            .arg(&venv),
+    );
+    let site_packages = walkdir_site_packages(&venv);
+    write_dist(
+        &site_packages,
+        "inside-1.dist-info",
+        Some("[only.here]\ni = inside\n"),
+    );
+    let found = |command: &mut Command| {
+        let values: Vec<String> = entries(command.arg("only.here"))
+            .into_iter()
+            .map(|entry| entry.value)
+            .collect();
+        assert_eq!(values, ["inside"], "{command:?}");
+    };
+    found(scratch.epcache().args(["query", "--venv"]).arg(&venv));
+    found(
+        scratch
+            .epcache()
+            .args(["query", "--python"])
+            .arg(venv.join("bin/python")),
+    );
+    found(scratch.epcache().arg("query").env("VIRTUAL_ENV", &venv));
+    found(
+        scratch
+            .epcache()
+            .arg("query")
+            .current_dir(scratch.join("project")),
+    );
+    found(scratch.epcache().arg("query").current_dir(&project));
+}
+
+fn walkdir_site_packages(venv: &Path) -> PathBuf {
+    let lib = fs::read_dir(venv.join("lib")).unwrap();
+    lib.map(|entry| entry.unwrap().path().join("site-packages"))
+        .find(|path| path.is_dir())
+        .unwrap()
+}
+
+#[test]
+fn a_sync_of_an_interpreter_makes_its_queries_come_from_the_cache() {
+    let scratch = Scratch::new();
+    let venv = scratch.join("venv");
+    process::succeed(
+        Command::new(judge::python())
+            .args(["-m", "venv", "--without-pip"])
+            .arg(&venv),
+    );
+    let site_packages = walkdir_site_packages(&venv);
+    write_dist(
+        &site_packages,
+        "inside-1.dist-info",
+        Some("[only.here]\ni = inside\n"),
+    );
+    process::succeed(scratch.epcache().args(["sync", "--venv"]).arg(&venv));
+    let root = scratch.join("home/cache/epcache");
+    assert!(mirror(&root, &site_packages).join(".index").is_file());
+    let output = process::succeed(scratch.epcache().args(["paths", "--venv"]).arg(&venv));
+    let said = process::stdout(&output);
+    assert!(said.contains(site_packages.to_str().unwrap()), "{said}");
+    assert!(said.contains(root.to_str().unwrap()), "{said}");
+}
+
+#[test]
+fn every_subcommand_s_help_has_an_example() {
+    let scratch = Scratch::new();
+    for subcommand in SUBCOMMANDS {
+        let output = process::succeed(scratch.epcache().args([subcommand, "--help"]));
+        let text = process::stdout(&output);
+        assert!(text.contains("Example"), "{subcommand}: {text}");
+        let example = format!("epcache {subcommand}");
+        assert!(
+            text.lines().any(|line| line
+                .trim_start()
+                .trim_start_matches("$ ")
+                .starts_with(&example)),
+            "a line to copy: {text}"
+        );
+    }
+    let text = process::stdout(&process::succeed(scratch.epcache().arg("--help")));
+    for subcommand in SUBCOMMANDS {
+        assert!(text.contains(subcommand), "{subcommand}: {text}");
+    }
+    let version = process::stdout(&process::succeed(scratch.epcache().arg("--version")));
+    assert!(version.starts_with("epcache "), "{version}");
+}
+
+#[test]
+fn completions_are_a_script_that_the_shell_reads() {
+    let scratch = Scratch::new();
+    for (shell, word) in [
+        ("bash", "complete"),
+        ("zsh", "#compdef"),
+        ("fish", "complete -c epcache"),
+    ] {
+        let output = process::succeed(scratch.epcache().args(["completions", shell]));
+        let text = process::stdout(&output);
+        assert!(text.contains(word), "{shell}");
+        for subcommand in SUBCOMMANDS {
+            assert!(text.contains(subcommand), "{shell}: {subcommand}");
+        }
+    }
+    let script = scratch.join("completion.bash");
+    let output = process::succeed(scratch.epcache().args(["completions", "bash"]));
+    fs::write(&script, output.stdout).unwrap();
+    let Ok(read) = Command::new("bash").arg("-n").arg(&script).output() else {
+        skip("reading the completions: no bash here");
+        return;
+    };
+    assert!(read.status.success(), "{}", process::stderr(&read));
+}
+
+#[test]
+fn manual_pages_are_printed_or_written_to_a_directory() {
+    let scratch = Scratch::new();
+    let output = process::succeed(scratch.epcache().arg("man"));
+    assert!(process::stdout(&output).contains(".TH epcache 1"));
+    let pages = scratch.path_entry("man1");
+    process::succeed(scratch.epcache().arg("man").arg(&pages));
+    let names = files_below(&pages);
+    assert!(names.contains(&PathBuf::from("epcache.1")), "{names:?}");
+    for subcommand in SUBCOMMANDS {
+        let page = format!("epcache-{subcommand}.1");
+        assert!(names.contains(&PathBuf::from(&page)), "{page} in {names:?}");
+    }
+}
+
+/// Runs a command on a terminal of so many columns and gives what that shows; nothing where there
+/// is no `script` to make one.
+fn on_a_terminal(command: &Command, columns: usize) -> Option<String> {
+    let words: Vec<String> = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|word| format!("'{}'", word.to_str().unwrap().replace('\'', r"'\''")))
+        .collect();
+    let line = format!("stty cols {columns} rows 50 && {}", words.join(" "));
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => script.env(name, value),
+            None => script.env_remove(name),
+        };
+    }
+    script
+        .env("TERM", "xterm-256color")
+        .env("LC_ALL", "C.UTF-8")
+        .env_remove("COLUMNS");
+    if Command::new("script").arg("--version").output().is_err() {
+        missing("a terminal: no script(1) here");
+        return None;
+    }
+    let output = process::succeed(&mut script);
+    Some(process::stdout(&output).replace("\r\n", "\n"))
+}
+
+/// What is left to see when sequences for colours and the like are taken out.
+fn visible(line: &str) -> String {
+    let mut text = String::new();
+    let mut rest = line.chars();
+    while let Some(character) = rest.next() {
+        if character == '\x1b' {
+            rest.by_ref().find(char::is_ascii_alphabetic);
+        } else {
+            text.push(character);
+        }
+    }
+    text
+}
+
+#[test]
+fn a_table_on_a_terminal_fits_its_width() {
+    let scratch = Scratch::new();
+    let path_entry = installed(&scratch);
+    let long = format!(
+        "[g]\n{} = {}:main\n",
+        "name".repeat(40),
+        "module".repeat(40)
+    );
+    write_dist(&path_entry, "long-1.dist-info", Some(&long));
+    for subcommand in ["query", "groups", "dists", "status"] {
+        for columns in [40, 80, 120] {
+            let command = scratch.command(subcommand, &[&path_entry]);
+            let Some(shown) = on_a_terminal(&command, columns) else {
+                return;
+            };
+            assert!(!shown.trim().is_empty(), "{subcommand}");
+            for line in shown.lines() {
+                let width = visible(line).chars().count();
+                assert!(
+                    width <= columns,
+                    "{subcommand} on {columns} columns: {width}: {line:?}"
+                );
+                assert!(!line.contains('\t'), "a table, not plain lines: {line:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn control_characters_are_escaped_on_a_terminal_and_kept_in_a_pipe() {
+    let scratch = Scratch::new();
+    let path_entry = scratch.path_entry("site-packages");
+    write_dist(
+        &path_entry,
+        "odd-1.dist-info",
+        Some("[g]\n\x1b]0;owned\x07red\x1b[31m = odd:\u{9b}31m\u{202e}main\n"),
+    );
+    write_dist(
+        &path_entry,
+        "\x1b[2Jclear-1.dist-info",
+        Some("[g]\nc = clear\n"),
+    );
+    for format in ["table", "plain"] {
+        for subcommand in ["query", "dists"] {
+            let mut command = scratch.command(subcommand, &[&path_entry]);
+            command.args(["--format", format, "--color", "never"]);
+            let Some(shown) = on_a_terminal(&command, 120) else {
+                return;
+            };
+            let raw: Vec<char> = shown
+                .chars()
+                .filter(|&character| character.is_control() && !matches!(character, '\n' | '\t'))
+                .collect();
+            assert_eq!(raw, [], "{subcommand} as {format}: {shown:?}");
+        }
+    }
+    let mut query = scratch.command("query", &[&path_entry]);
+    let piped = process::succeed(query.args(["g", "--format", "plain"]));
+    assert!(
+        process::stdout(&piped).contains("\x1b]0;owned\x07red\x1b[31m\t"),
+        "a program gets what is there: {:?}",
+        process::stdout(&piped)
+    );
+}
+
+#[test]
+fn colours_are_for_terminals_and_for_who_wants_them() {
+    let scratch = Scratch::new();
+    let path_entry = installed(&scratch);
+    let query = || scratch.command("query", &[&path_entry]);
+    let mut always = query();
+    let always = process::succeed(always.args(["--format", "table", "--color", "always"]));
+    assert!(process::stdout(&always).contains("\x1b["), "asked for");
+    let piped = process::succeed(query().args(["--format", "table"]));
+    assert!(!process::stdout(&piped).contains('\x1b'), "a pipe");
+    let Some(shown) = on_a_terminal(&query(), 80) else {
+        return;
+    };
+    assert!(shown.contains("\x1b["), "a terminal");
+    let mut without = query();
+    without.env("NO_COLOR", "1");
+    assert!(
+        !on_a_terminal(&without, 80).unwrap().contains('\x1b'),
+        "NO_COLOR"
+    );
+    let mut never = query();
+    never.args(["--color", "never"]);
+    assert!(
+        !on_a_terminal(&never, 80).unwrap().contains('\x1b'),
+        "--color never"
+    );
+}
+
+#[test]
+fn quiet_says_nothing_and_verbose_says_more() {
+    let scratch = Scratch::new();
+    let path_entry = installed(&scratch);
+    let quiet = process::succeed(scratch.command("sync", &[&path_entry]).arg("-q"));
+    assert_eq!(process::stdout(&quiet) + &process::stderr(&quiet), "");
+    let plain = process::succeed(&mut scratch.command("query", &[&path_entry]));
+    let verbose = process::succeed(scratch.command("query", &[&path_entry]).arg("-v"));
+    assert_eq!(verbose.stdout, plain.stdout, "the answer is the same");
+    assert!(
+        verbose.stderr.len() > plain.stderr.len(),
+        "how it came about is told"
+    );
+}
+
+#[test]
+fn paths_tells_where_the_configuration_and_the_caches_are() {
+    let scratch = Scratch::new();
+    let said = process::stdout(&process::succeed(scratch.epcache().arg("paths")));
+    for place in ["config/epcache/epcache.ini", "cache/epcache"] {
+        let place = scratch.home().join(place);
+        assert!(said.contains(place.to_str().unwrap()), "{said}");
+    }
+    assert!(said.contains("/var/cache/epcache"), "{said}");
+}
+
+/// Runs a shell script in a mount namespace of its own, where `/var/cache` is empty and the test's
+/// path entry stands in for the system's. Nothing where that is not allowed.
+fn as_the_system(scratch: &Scratch, script: &str) -> Option<std::process::Output> {
+    let system = Path::new("/usr/lib/python3/dist-packages");
+    if !is_root() || !system.is_dir() || !Path::new("/var/cache").is_dir() {
+        skip("the system's own root: it takes root and a /usr/lib/python3/dist-packages");
+        return None;
+    }
+    let mut command = Command::new("unshare");
+    for (name, value) in scratch.epcache().get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let prepared = format!(
+        "mount -t tmpfs -o mode=755 none /var/cache || exit 77\n\
+         mount --bind \"$1\" {system} || exit 77\n\
+         EPCACHE=\"$2\"\n{script}",
+        system = system.display()
+    );
+    command
+        .args(["--mount", "sh", "-ec", &prepared, "sh"])
+        .arg(scratch.join("lib/site-packages"))
+        .arg(epcache_tests::binary());
+    let output = process::finish(&mut command);
+    if output.status.code() == Some(77) || process::stderr(&output).contains("unshare failed") {
+        skip("the system's own root: no mount namespaces here");
+        return None;
+    }
+    assert!(output.status.success(), "{}", process::stderr(&output));
+    Some(output)
+}
+
+#[test]
+fn a_user_s_sync_leaves_alone_what_a_fresh_system_index_answers() {
+    let scratch = Scratch::new();
+    let path_entry = installed(&scratch);
+    let expected = judge::entry_points(&[&path_entry]);
+    let system = "/usr/lib/python3/dist-packages";
+    let script = format!(
+        "\"$EPCACHE\" sync --system >&2\n\
+         test -f /var/cache/epcache{system}/.index\n\
+         \"$EPCACHE\" sync --user --path {system} >&2\n\
+         \"$EPCACHE\" query --path {system} --format json"
+    );
+    let Some(output) = as_the_system(&scratch, &script) else {
+        return;
+    };
+    let found = epcache_tests::environment::parse_json(&output.stdout);
+    let values = |entries: &[judge::Entry]| -> Vec<String> {
+        entries.iter().map(|entry| entry.value.clone()).collect()
+    };
+    assert_eq!(values(&found), values(&expected));
+    assert_eq!(
+        files_below(&scratch.home().join("cache/epcache/usr")),
+        Vec::<PathBuf>::new()
+    );
+}
+
+#[test]
+fn a_user_s_sync_stands_in_where_the_system_s_index_is_stale() {
+    let scratch = Scratch::new();
+    installed(&scratch);
+    let system = "/usr/lib/python3/dist-packages";
+    let script = format!(
+        "\"$EPCACHE\" sync --system >&2\n\
+         mkdir {system}/late-1.dist-info\n\
+         printf '[late]\\nl = late\\n' > {system}/late-1.dist-info/entry_points.txt\n\
+         \"$EPCACHE\" sync --user --path {system} >&2\n\
+         \"$EPCACHE\" query late --path {system} --format plain"
+    );
+    let Some(output) = as_the_system(&scratch, &script) else {
+        return;
+    };
+    assert!(
+        process::stdout(&output).starts_with("late\tl\tlate\t"),
+        "{}",
+        process::stdout(&output)
+    );
+    let own = scratch.home().join("cache/epcache").join(&system[1..]);
+    assert!(
+        own.join(".index").is_file(),
+        "the user has an index of their own now"
+    );
+}
