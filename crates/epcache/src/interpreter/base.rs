@@ -32,6 +32,10 @@ impl Version {
     /// The oldest that is supported.
     pub(super) const OLDEST: u32 = 10;
 
+    /// The newest whose rules are known here. 3.15 adds what `.pth` files name after all site
+    /// directories instead of between them (PEP 829), and strips both ends of their lines.
+    const NEWEST_KNOWN: u32 = 14;
+
     /// From `3.12.1` or `3.12.1.final.0`.
     pub(super) fn parse(text: &str) -> Option<Version> {
         let mut numbers = text.split('.');
@@ -56,6 +60,14 @@ impl Version {
             minor: minor.parse().ok()?,
             threaded,
         })
+    }
+
+    /// Only for these versions do files alone tell a `sys.path`.
+    fn has_known_rules(self) -> Result<(), Undecided> {
+        if (Version::OLDEST..=Version::NEWEST_KNOWN).contains(&self.minor) {
+            return Ok(());
+        }
+        Undecided::because(format!("the rules of {} are not known", self.directory()))
     }
 
     /// `python3.12`, the directory in `lib`.
@@ -189,9 +201,7 @@ fn version_of(executable: &Path, told: Option<Version>) -> Result<Version, Undec
             ));
         }
     };
-    if version.minor < Version::OLDEST {
-        return Undecided::because(format!("{} is not supported", version.directory()));
-    }
+    version.has_known_rules()?;
     Ok(version)
 }
 
@@ -327,6 +337,17 @@ mod tests {
             "python3.12-config",
         ] {
             assert_eq!(version(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_older_or_newer_version_than_those_whose_rules_are_known_is_left_to_the_interpreter() {
+        for (minor, known) in [(9, false), (10, true), (14, true), (15, false)] {
+            let version = Version {
+                minor,
+                threaded: false,
+            };
+            assert_eq!(version.has_known_rules().is_ok(), known, "3.{minor}");
         }
     }
 
