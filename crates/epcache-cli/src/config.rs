@@ -74,7 +74,8 @@ impl Config {
             for (key, value) in properties {
                 match (section.unwrap_or_default(), key) {
                     ("epcache", "mode") => {
-                        config.mode = Some(value.parse().map_err(|error| anyhow!("mode: {error}"))?);
+                        config.mode =
+                            Some(value.parse().map_err(|error| anyhow!("mode: {error}"))?);
                     }
                     ("epcache", "path") => config.path = Some(value.to_owned()),
                     ("system", "path-entries") => {

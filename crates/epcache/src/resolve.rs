@@ -230,15 +230,7 @@ impl Cache {
     ///
     /// Never fails: what CPython fails on is left out and reported.
     pub fn entry_points(&self, path: &[PathEntry], select: Select<'_>) -> Answer {
-        let mut views: Vec<_> = path
-            .iter()
-            .map(|path_entry| self.view(path_entry))
-            .collect();
-        for view in &mut views {
-            if view.entries(select).is_none() {
-                *view = source(view.path_entry, "its index is damaged".to_owned());
-            }
-        }
+        let views = self.views(path, select);
         let mut answer = Answer {
             notes: self.unusable_roots(),
             ..Answer::default()
@@ -282,15 +274,7 @@ impl Cache {
 
     /// All dists of a `sys.path`, shadowed ones too, in CPython's order.
     pub fn dists(&self, path: &[PathEntry]) -> Vec<DistInfo> {
-        let mut views: Vec<_> = path
-            .iter()
-            .map(|path_entry| self.view(path_entry))
-            .collect();
-        for view in &mut views {
-            if view.entries(Select::default()).is_none() {
-                *view = source(view.path_entry, "its index is damaged".to_owned());
-            }
-        }
+        let views = self.views(path, Select::default());
         let all: Vec<Vec<usize>> = views
             .iter()
             .map(|view| (0..view.dists.len()).collect())
@@ -372,6 +356,18 @@ impl Cache {
             .iter()
             .filter(move |(root, usable)| kind(root) && Self::check(root, usable).is_ok())
             .map(|(root, _)| root)
+    }
+
+    /// A view of each path entry, all of which can give the selected entries.
+    fn views<'p>(&self, path: &'p [PathEntry], select: Select<'_>) -> Vec<View<'p>> {
+        let readable = |path_entry| {
+            let view = self.view(path_entry);
+            match view.entries(select) {
+                Some(_) => view,
+                None => source(path_entry, "its index is damaged".to_owned()),
+            }
+        };
+        path.iter().map(readable).collect()
     }
 
     fn view<'p>(&self, path_entry: &'p PathEntry) -> View<'p> {

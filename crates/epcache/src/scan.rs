@@ -124,34 +124,16 @@ impl Contents {
             return Self::Nothing(ProblemKind::LeavesRoot.to_string());
         }
         let in_egg = dist::is_egg(path_entry.bytes());
-        match std::fs::read_dir(location) {
-            Ok(listing) => {
-                // An error in the middle of a listing is an error of the listing, as for os.listdir.
-                let names: io::Result<Vec<_>> = listing
-                    .map(|child| Ok(child?.file_name().into_vec()))
-                    .collect();
-                match names {
-                    Ok(names) => Self::Directory(in_order(names, in_egg)),
-                    Err(error) => Self::Nothing(error.to_string()),
+        match list_directory(location) {
+            Ok(names) => Self::Directory(in_order(names, in_egg)),
+            Err(error) if error.kind() == ErrorKind::NotADirectory => match open_zip(location) {
+                Some(archive) => {
+                    let names = archive.children().iter().cloned().map(String::into_bytes);
+                    let names = in_order(names.collect(), in_egg);
+                    Self::Archive(archive, names)
                 }
-            }
-            Err(error) if error.kind() == ErrorKind::NotADirectory => {
-                match open_regular(location) {
-                    Ok((file, _)) => match Archive::open(file) {
-                        Some(archive) => {
-                            let names = archive
-                                .children()
-                                .iter()
-                                .map(|child| child.clone().into_bytes())
-                                .collect();
-                            Self::Archive(archive, in_order(names, in_egg))
-                        }
-                        None => Self::Nothing("neither a directory nor a zip file".to_owned()),
-                    },
-                    Err(NotRead::Failed(error)) => Self::Nothing(error.to_string()),
-                    Err(_) => Self::Nothing("neither a directory nor a zip file".to_owned()),
-                }
-            }
+                None => Self::Nothing("neither a directory nor a zip file".to_owned()),
+            },
             Err(error) => Self::Nothing(error.to_string()),
         }
     }
@@ -199,6 +181,19 @@ pub(crate) fn problems_of_text(text: &[u8], path: &Path) -> Vec<Problem> {
             .collect(),
         Err(_) => vec![problem(None, ProblemKind::NotUtf8)],
     }
+}
+
+/// `os.listdir`: an error in the middle of a listing is an error of the listing.
+fn list_directory(path: &Path) -> io::Result<Vec<Vec<u8>>> {
+    std::fs::read_dir(path)?
+        .map(|child| Ok(child?.file_name().into_vec()))
+        .collect()
+}
+
+fn open_zip(path: &Path) -> Option<Archive> {
+    check_regular(&std::fs::metadata(path).ok()?).ok()?;
+    let (file, _) = open_regular(path).ok()?;
+    Archive::open(file)
 }
 
 fn in_order(mut names: Vec<Vec<u8>>, in_egg: bool) -> Vec<OsString> {
@@ -427,12 +422,15 @@ fn read_source(path_entry: &PathEntry, path: &Path) -> Result<(Vec<u8>, Metadata
     if path_entry.leaves_root(path) {
         return Err(NotRead::Problem(ProblemKind::LeavesRoot));
     }
-    let (mut file, stat) = match open_regular(path) {
-        Err(NotRead::Absent) if link.is_symlink() => {
-            return Err(NotRead::Problem(ProblemKind::DanglingLink));
+    if link.is_symlink() {
+        match std::fs::metadata(path).map_err(NotRead::from) {
+            Err(NotRead::Absent) => return Err(NotRead::Problem(ProblemKind::DanglingLink)),
+            target => check_regular(&target?)?,
         }
-        opened => opened?,
-    };
+    } else {
+        check_regular(&link)?;
+    }
+    let (mut file, stat) = open_regular(path)?;
     if stat.len() > MAX_SOURCE {
         return Err(NotRead::Problem(ProblemKind::TooLarge(stat.len())));
     }
@@ -449,17 +447,16 @@ fn read_source(path_entry: &PathEntry, path: &Path) -> Result<(Vec<u8>, Metadata
     Ok((text, stat, stamp))
 }
 
-/// Opens a regular file, and nothing else: a FIFO would be waited on, and opening a device can have
-/// effects.
+/// Opens what was found to be a regular file: a FIFO would be waited on, and opening a device can
+/// have effects. What has taken its place meanwhile is not waited on either, and not read.
 fn open_regular(path: &Path) -> Result<(File, Metadata), NotRead> {
-    check_regular(&std::fs::metadata(path)?)?;
     let nonblocking = (rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY).bits();
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(nonblocking as i32)
         .open(path)?;
     let stat = file.metadata()?;
-    check_regular(&stat)?; // it may be another one by now
+    check_regular(&stat)?;
     Ok((file, stat))
 }
 

@@ -516,11 +516,11 @@ impl Work<'_> {
         if !can_be_mirrored(&dist.metadata_dir) || (dist.text.is_none() && dist.checks.is_none()) {
             return Ok(());
         }
-        self.listing.metadata_dirs.remove(&dist.metadata_dir);
+        let present = self.listing.metadata_dirs.remove(&dist.metadata_dir);
         let text = dist.text.as_deref().unwrap_or_default();
         let same =
             |(old, modified): (Vec<u8>, SystemTime)| old == text && modified == dist.modified;
-        if self.mirror.read_file(&dist.metadata_dir).is_ok_and(same) {
+        if present && self.mirror.read_file(&dist.metadata_dir).is_ok_and(same) {
             return Ok(());
         }
         let name = crate::dist::shown(dist.metadata_dir.as_encoded_bytes()).into_owned();
