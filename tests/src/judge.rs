@@ -27,7 +27,7 @@ for path_entry in sys.argv[1:]:
         seen.add(dist._normalized_name)
         metadata_dir = shown(os.path.basename(str(dist._path)))
         dists.append({
-            "normalized_name": dist._normalized_name,
+            "normalized_name": shown(dist._normalized_name),
             "metadata_dir": metadata_dir,
             "path_entry": shown(path_entry),
             "shadowed": shadowed,

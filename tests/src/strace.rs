@@ -39,8 +39,11 @@ impl Call {
     }
 
     /// Whether it changes something in a file system: writes, creates, renames, removes, or sets
-    /// times or modes. An open counts if it may create or cut.
+    /// times or modes. An open counts if it may create or cut; what goes into a pipe does not.
     pub fn is_change(&self) -> bool {
+        if self.text.contains("<pipe:") {
+            return false;
+        }
         match self.name.as_str() {
             name if self.is_open() || name == "creat" => {
                 self.text.contains("O_CREAT") || self.text.contains("O_TRUNC") || name == "creat"

@@ -82,6 +82,9 @@ fn before_and_after_a_sync(scratch: &Scratch, path_entry: &Path) -> (Vec<Vec<Ent
     said.push_str(&process::stderr(&output));
     ask(&mut said, "exact");
     ask(&mut said, "fast");
+    // What CPython passes over in silence is told by `status` alone.
+    let status = process::finish_within(&mut scratch.command("status", &[path_entry]), SOON);
+    said.push_str(&process::stderr(&status));
     assert!(!said.contains("panicked"), "{said}");
     (answers, said)
 }

@@ -149,9 +149,9 @@ impl Site {
         pip
     }
 
-    /// The environment variables with which a build finds its backend among the tools, with no
-    /// index.
-    fn with_backends(&self, tools: &Tools, command: &mut Command) {
+    /// The environment variables with which a process in this environment finds pip and the builds'
+    /// backends among the tools.
+    fn with_tools(&self, tools: &Tools, command: &mut Command) {
         command
             .env("PYTHONPATH", tools.site_packages())
             .env("VIRTUAL_ENV", &self.venv);
@@ -334,7 +334,7 @@ fn pip_installing_for_development_again() {
                  [tool.setuptools]\npy-modules = [\"demo\"]\n"
             ));
             let mut pip = site.pip_install(tools);
-            site.with_backends(tools, &mut pip);
+            site.with_tools(tools, &mut pip);
             pip.args(["--no-build-isolation", "-e"]).arg(project);
             run(&mut pip, &site.path_entry)
         });
@@ -347,8 +347,12 @@ fn pip_interrupted_and_run_again() {
     on_each_file_system("pip, killed and run again", |site, what| {
         changes_are_seen(what, site, |state| {
             let reinstall = || {
-                let mut pip = site.pip_install(tools);
-                pip.arg("--force-reinstall").arg(site.wheel(state));
+                // The environment's own Python, as one process: pip's `--python` starts another.
+                let mut pip = Command::new(site.python());
+                site.with_tools(tools, &mut pip);
+                pip.args(["-m", "pip", "install", "--no-index", "--no-deps"])
+                    .args(["--force-reinstall", "--disable-pip-version-check"])
+                    .arg(site.wheel(state));
                 pip
             };
             kill_when_it_changes(&mut reinstall(), &site.path_entry);
@@ -519,7 +523,7 @@ fn flit_installing(options: &[&str]) {
                  [project.entry-points.\"demo.plugins\"]\n{word} = \"demo:{word}\"\n"
             ));
                 let mut flit = tools.program("flit");
-                site.with_backends(tools, &mut flit);
+                site.with_tools(tools, &mut flit);
                 flit.args(["install", "--deps", "none"])
                     .args(options)
                     .arg("--python")
