@@ -23,6 +23,8 @@ pub(crate) struct Config {
     pub(crate) path: Option<String>,
     /// `path-entries` in `[system]`: more for `sync --system`, a list like `PATH`.
     pub(crate) system_path_entries: Vec<PathBuf>,
+    /// The files that do not count, and why.
+    pub(crate) skipped: Vec<String>,
 }
 
 /// Where the configuration is looked for: the user's, then the system's.
@@ -44,6 +46,7 @@ impl Config {
             config.mode = config.mode.or(read.mode);
             config.path = config.path.or(read.path);
             config.system_path_entries.extend(read.system_path_entries);
+            config.skipped.extend(read.skipped);
         }
         Ok(config)
     }
@@ -63,7 +66,14 @@ impl Config {
         if !stat.is_file() || stat.len() > MAX_CONFIG {
             bail!("not a file of at most {MAX_CONFIG} bytes");
         }
-        epcache::check_trust(&stat).map_err(|why| anyhow!("not used: {why}"))?;
+        if let Err(why) = epcache::check_trust(&stat) {
+            // As when root runs with the HOME of somebody else.
+            let skipped = vec![format!("{}: configuration not used: {why}", file.display())];
+            return Ok(Self {
+                skipped,
+                ..Self::default()
+            });
+        }
         Self::parse(&std::fs::read_to_string(file)?)
     }
 
@@ -79,9 +89,14 @@ impl Config {
                     }
                     ("epcache", "path") => config.path = Some(value.to_owned()),
                     ("system", "path-entries") => {
-                        config.system_path_entries = std::env::split_paths(value)
-                            .filter(|path| path.is_absolute())
-                            .collect();
+                        config.system_path_entries = std::env::split_paths(value).collect();
+                        let relative = config
+                            .system_path_entries
+                            .iter()
+                            .find(|path| path.is_relative());
+                        if let Some(path) = relative {
+                            bail!("path-entries: {} is not an absolute path", path.display());
+                        }
                     }
                     (section, key) => bail!(
                         "[{section}] {key}: no such setting; there are [epcache] mode, path and [system] path-entries"
@@ -100,7 +115,7 @@ mod tests {
     #[test]
     fn the_settings_are_read() -> Result<()> {
         let config = Config::parse(
-            "# a comment\n[epcache]\nmode = fast\npath = /a:/b\n[system]\npath-entries = /opt/x:relative:/opt/y\n",
+            "# a comment\n[epcache]\nmode = fast\npath = /a:/b\n[system]\npath-entries = /opt/x:/opt/y\n",
         )?;
         assert_eq!(
             (config.mode, config.path.as_deref()),
@@ -123,5 +138,6 @@ mod tests {
         };
         assert!(error("[epcache]\nmod = fast").contains("[epcache] mod"));
         assert!(error("[epcache]\nmode = quick").contains("\"quick\" is no mode"));
+        assert!(error("[system]\npath-entries = /a:b").contains("b is not an absolute path"));
     }
 }

@@ -52,6 +52,9 @@ fn run(cli: Cli) -> Result<Exit> {
     }
     let setting = Setting::new(cli.global)?;
     let mut output = Output::new(&setting)?;
+    for skipped in &setting.config.skipped {
+        output.warn(skipped);
+    }
     let exit = match cli.command {
         Command::Sync(options) => commands::sync::run(&setting, &mut output, &options),
         Command::Query { group, name } => {

@@ -12,6 +12,9 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
+/// The width of a terminal that does not tell it.
+const DEFAULT_WIDTH: u16 = 80;
+
 /// One row of output.
 pub(crate) trait Row: Serialize {
     /// The titles of the columns.
@@ -139,7 +142,13 @@ impl Output {
             .set_content_arrangement(ContentArrangement::Dynamic);
         if self.color {
             table.enforce_styling();
-        } else {
+        }
+        if self.terminal {
+            // Asked while it still counts as a terminal: without colors it does not.
+            let width = table.width();
+            table.set_width(width.filter(|width| *width > 0).unwrap_or(DEFAULT_WIDTH));
+        }
+        if !self.color {
             table.force_no_tty();
         }
         table.set_header(

@@ -20,6 +20,8 @@ pub struct Problem {
 pub enum ProblemKind {
     /// A line in a section without `=`; the line is left out.
     NoEqualsSign,
+    /// So many more such lines, which are left out too.
+    MoreWithoutEqualsSign(usize),
     /// Not UTF-8; the text is left out.
     NotUtf8,
     /// No regular file, but this; the text is left out, and never waited for.
@@ -67,6 +69,7 @@ impl fmt::Display for ProblemKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoEqualsSign => f.write_str("a line without '=' is left out (importlib.metadata fails on it); reinstall or report the package"),
+            Self::MoreWithoutEqualsSign(lines) => write!(f, "{lines} more lines without '=' are left out"),
             Self::NotUtf8 => f.write_str("not UTF-8, left out (importlib.metadata fails on it); reinstall or report the package"),
             Self::Special(what) => write!(f, "{what} instead of a regular file, left out; remove it"),
             Self::TooLarge(bytes) => write!(f, "{bytes} bytes are more than the {} that are read, left out", crate::scan::MAX_SOURCE),

@@ -14,6 +14,7 @@ use crate::mirror::{Mirror, NotUsed};
 use crate::path_entry::PathEntry;
 use crate::problem::{Problem, ProblemKind};
 use crate::scan::{self, Contents, Dist, ENTRY_POINTS};
+use crate::stamp::Stamp;
 use crate::trust;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -418,28 +419,33 @@ impl Cache {
         if let Some(stale) = stale {
             return stale.view(path_entry);
         }
-        let seconds = crate::stamp::Stamp::of_directory(&stat).mtime_seconds();
+        let seconds = Stamp::of_directory(&stat).mtime_seconds();
+        let mut seal_is_broken = false;
         for root in self.usable_roots(true) {
-            match load(root, string, not_used) {
-                Some(index) if index.freshness == Freshness::Sealed(seconds) => {
-                    return Candidate::of(root, index, true, Mode::Fast, path_entry)
-                        .view_as(path_entry, Basis::Sealed);
-                }
-                Some(_) => not_used.push(format!(
-                    "{}: sealed for another state of the path entry",
-                    Mirror::of(root, string).index().display()
-                )),
-                None => {}
+            let Some(index) = load(root, string, not_used) else {
+                continue;
+            };
+            if index.freshness == Freshness::Sealed(seconds) {
+                return Candidate::of(root, index, true, Mode::Fast, path_entry)
+                    .view_as(path_entry, Basis::Sealed);
             }
+            seal_is_broken = true;
+            let index = Mirror::of(root, string).index();
+            not_used.push(format!(
+                "{}: sealed for another state of the path entry",
+                index.display()
+            ));
         }
-        if trust::is_roots_alone(&stat) {
+        // The mirror files beside a broken seal are of the image as it was built, not of what was
+        // installed since.
+        if trust::is_roots_alone(&stat) && !seal_is_broken {
             let mirrors = self
                 .usable_roots(true)
                 .map(|root| (root, Mirror::of(root, string)));
-            if let Some((root, mirror)) =
-                mirrors.into_iter().find(|(_, mirror)| mirror.is_trusted())
-            {
-                return vouched(path_entry, root, &mirror);
+            for (root, mirror) in mirrors {
+                if mirror.is_trusted() {
+                    return vouched(path_entry, root, &mirror);
+                }
             }
         }
         source(path_entry, "no index".to_owned())
@@ -693,8 +699,13 @@ fn vouched<'p>(path_entry: &'p PathEntry, root: &Root, mirror: &Mirror) -> View<
     let mut vouched = 0;
     let mut backed = |name: &OsString| {
         let own = || contents.read(path_entry, name);
-        let dist = match (dist::name_in(name.as_bytes()), mirror.read_file(name)) {
-            (Some(normalized_name), Ok((text, modified))) => {
+        let dist = match (
+            &contents,
+            dist::name_in(name.as_bytes()),
+            mirror.read_file(name),
+        ) {
+            // In a zip, the name is in the metadata.
+            (Contents::Directory(_), Some(normalized_name), Ok((text, modified))) => {
                 vouched += 1;
                 from_mirror(path_entry, name, Some(normalized_name), text, modified)
             }

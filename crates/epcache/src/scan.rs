@@ -24,6 +24,9 @@ use std::time::SystemTime;
 /// `entry_points.txt`, and still read in an instant.
 pub const MAX_SOURCE: u64 = 8 << 20;
 
+/// So many bad lines of a text are named; of a million, the rest is counted.
+const MAX_TOLD: usize = 10;
+
 /// The name of the file that declares entry points.
 pub(crate) const ENTRY_POINTS: &str = "entry_points.txt";
 
@@ -167,20 +170,27 @@ impl Dist {
     }
 }
 
-/// The problems of a text: none, or that it is not UTF-8, or its lines that are no entries.
+/// The problems of a text: none, or that it is not UTF-8, or its lines that are no entries, of
+/// which no more than [`MAX_TOLD`] are named one by one.
 pub(crate) fn problems_of_text(text: &[u8], path: &Path) -> Vec<Problem> {
     let problem = |line, kind| Problem {
         path: path.to_owned(),
         line,
         kind,
     };
-    match std::str::from_utf8(text) {
-        Ok(text) => parse(text)
-            .filter_map(Result::err)
-            .map(|bad| problem(Some(bad.line), ProblemKind::NoEqualsSign))
-            .collect(),
-        Err(_) => vec![problem(None, ProblemKind::NotUtf8)],
+    let Ok(text) = std::str::from_utf8(text) else {
+        return vec![problem(None, ProblemKind::NotUtf8)];
+    };
+    let mut bad = parse(text).filter_map(Result::err);
+    let told = bad.by_ref().take(MAX_TOLD);
+    let mut problems: Vec<_> = told
+        .map(|bad| problem(Some(bad.line), ProblemKind::NoEqualsSign))
+        .collect();
+    match bad.count() {
+        0 => {}
+        more => problems.push(problem(None, ProblemKind::MoreWithoutEqualsSign(more))),
     }
+    problems
 }
 
 /// `os.listdir`: an error in the middle of a listing is an error of the listing.

@@ -25,12 +25,21 @@ const SECOND: i128 = 1_000_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     inode: u64,
+    /// In bytes.
     size: u64,
     /// Nanoseconds since 1970.
     mtime: i128,
-    /// Nanoseconds since 1970; `None` where it tells nothing of the content: of a file with several
-    /// links (uv shares files between environments), where each link made or removed changes it.
-    ctime: Option<i128>,
+    status: Status,
+}
+
+/// By what a stamp tells that the status of the inode is unchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Status {
+    /// The ctime, in nanoseconds since 1970.
+    Changed(i128),
+    /// Who may read it. Of a file with several links (uv shares files between environments), where
+    /// each link made or removed changes the ctime.
+    Permissions { mode: u32, uid: u32, gid: u32 },
 }
 
 /// Whether a stamp can be believed.
@@ -45,10 +54,7 @@ pub(crate) enum Settling {
 impl Stamp {
     /// The stamp of a directory or a zip file, from its `stat`.
     pub(crate) fn of_directory(stat: &Metadata) -> Self {
-        Self {
-            ctime: Some(time(stat.ctime(), stat.ctime_nsec())),
-            ..Self::of_linked_file(stat)
-        }
+        Self::with(stat, Status::Changed(time(stat.ctime(), stat.ctime_nsec())))
     }
 
     /// The stamp of a regular file that has one name only, or else of [`Stamp::of_linked_file`].
@@ -62,33 +68,44 @@ impl Stamp {
 
     /// The stamp of a file that was reached by a symbolic link, or has several names.
     pub(crate) fn of_linked_file(stat: &Metadata) -> Self {
+        let (mode, uid, gid) = (stat.mode(), stat.uid(), stat.gid());
+        Self::with(stat, Status::Permissions { mode, uid, gid })
+    }
+
+    fn with(stat: &Metadata, status: Status) -> Self {
         Self {
             inode: stat.ino(),
             size: stat.size(),
             mtime: time(stat.mtime(), stat.mtime_nsec()),
-            ctime: None,
+            status,
         }
     }
 
     /// Whether a `stat` of now gives the same.
     pub(crate) fn holds(&self, stat: &Metadata) -> bool {
-        let now = if self.ctime.is_some() {
-            Self::of_directory(stat)
-        } else {
-            Self::of_linked_file(stat)
+        let now = match self.status {
+            Status::Changed(_) => Self::of_directory(stat),
+            Status::Permissions { .. } => Self::of_linked_file(stat),
         };
         *self == now
+    }
+
+    /// The times that it rests on.
+    fn times(&self) -> impl Iterator<Item = i128> {
+        let changed = match self.status {
+            Status::Changed(ctime) => Some(ctime),
+            Status::Permissions { .. } => None,
+        };
+        [Some(self.mtime), changed].into_iter().flatten()
     }
 
     /// When a stamp that was taken by a scan that began at `start` can be believed. A time in the
     /// future never can: what it gives here is how long it will stay so.
     pub(crate) fn settles(&self, start: i128) -> Settling {
-        let times = [Some(self.mtime), self.ctime];
-        let coarse = times.iter().flatten().any(|time| time % SECOND == 0);
+        let coarse = self.times().any(|time| time % SECOND == 0);
         let age = if coarse { COARSE_TICK } else { TICK };
-        let missing = times
-            .iter()
-            .flatten()
+        let missing = self
+            .times()
             .map(|time| time + age - start)
             .max()
             .unwrap_or(0);
@@ -100,10 +117,10 @@ impl Stamp {
         }
     }
 
-    /// Whether the change time is in whole seconds, as on file systems that keep none of their own
-    /// (squashfs, erofs, iso9660).
-    pub(crate) fn has_whole_second_ctime(&self) -> bool {
-        self.ctime.is_some_and(|ctime| ctime % SECOND == 0)
+    /// Whether its last time is in whole seconds, as it always is on file systems that keep no
+    /// change times of their own (squashfs, erofs, iso9660) but show those of their building.
+    pub(crate) fn may_be_an_images(&self) -> bool {
+        self.times().last().is_some_and(|time| time % SECOND == 0)
     }
 
     /// The inode number.
@@ -118,28 +135,44 @@ impl Stamp {
 
     /// Reads what [`fmt::Display`] writes.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let mut numbers = text.split(':');
-        let inode = numbers.next()?.parse().ok()?;
-        let size = numbers.next()?.parse().ok()?;
-        let mtime = numbers.next()?.parse::<i64>().ok()?.into();
-        let ctime = match numbers.next() {
-            Some(ctime) => Some(ctime.parse::<i64>().ok()?.into()),
-            None => None,
+        let mut fields = text.split(':');
+        let inode = fields.next()?.parse().ok()?;
+        let size = fields.next()?.parse().ok()?;
+        let mtime = fields.next()?.parse::<i64>().ok()?.into();
+        let last = fields.next()?;
+        let status = match last.strip_prefix('p') {
+            Some(permissions) => parse_permissions(permissions)?,
+            None => Status::Changed(last.parse::<i64>().ok()?.into()),
         };
-        numbers.next().is_none().then_some(Self {
+        fields.next().is_none().then_some(Self {
             inode,
             size,
             mtime,
-            ctime,
+            status,
         })
     }
 }
 
-/// `inode:size:mtime:ctime`, the times in nanoseconds since 1970; the last may be absent.
+fn parse_permissions(text: &str) -> Option<Status> {
+    let mut fields = text.split('.');
+    let mode = u32::from_str_radix(fields.next()?, 8).ok()?;
+    let uid = fields.next()?.parse().ok()?;
+    let gid = fields.next()?.parse().ok()?;
+    fields
+        .next()
+        .is_none()
+        .then_some(Status::Permissions { mode, uid, gid })
+}
+
+/// `inode:size:mtime:ctime`, the times in nanoseconds since 1970, or
+/// `inode:size:mtime:pMODE.UID.GID`, the mode in octal with the file type.
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.inode, self.size, self.mtime)?;
-        self.ctime.map_or(Ok(()), |ctime| write!(f, ":{ctime}"))
+        write!(f, "{}:{}:{}:", self.inode, self.size, self.mtime)?;
+        match self.status {
+            Status::Changed(ctime) => write!(f, "{ctime}"),
+            Status::Permissions { mode, uid, gid } => write!(f, "p{mode:o}.{uid}.{gid}"),
+        }
     }
 }
 
@@ -168,7 +201,7 @@ mod tests {
             inode: 1,
             size: 2,
             mtime,
-            ctime: Some(ctime),
+            status: Status::Changed(ctime),
         }
     }
 
@@ -200,16 +233,30 @@ mod tests {
 
     #[test]
     fn a_stamp_is_read_as_it_was_written() {
-        for stamp in [
-            stamp(-5, 7),
-            Stamp {
-                ctime: None,
-                ..stamp(i64::MAX.into(), 0)
-            },
-        ] {
+        let status = Status::Permissions {
+            mode: 0o100_644,
+            uid: 0,
+            gid: 7,
+        };
+        let linked = Stamp {
+            status,
+            ..stamp(i64::MAX.into(), 0)
+        };
+        assert_eq!(linked.to_string(), "1:2:9223372036854775807:p100644.0.7");
+        for stamp in [stamp(-5, 7), linked] {
             assert_eq!(Stamp::parse(&stamp.to_string()), Some(stamp));
         }
-        for bad in ["", "1:2", "1:2:3:4:5", "1:2:x", "-1:2:3", "1:2:3:"] {
+        for bad in [
+            "",
+            "1:2:3",
+            "1:2:3:4:5",
+            "1:2:x:4",
+            "-1:2:3:4",
+            "1:2:3:",
+            "1:2:3:p",
+            "1:2:3:p644.0",
+            "1:2:3:p9.0.0",
+        ] {
             assert_eq!(Stamp::parse(bad), None, "{bad:?}");
         }
     }

@@ -15,6 +15,7 @@ use crate::resolve::{Cache, Mode};
 use crate::scan::{self, Check, Contents, Dist};
 use crate::stamp::{self, Settling, Stamp};
 use crate::trust;
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -308,8 +309,8 @@ impl Snapshot {
         }
         let believable = Believable {
             start,
-            no_change_times: stamp.has_whole_second_ctime()
-                && !keeps_change_times(path_entry.location()),
+            path_entry,
+            keeps_change_times: OnceCell::new(),
         };
         let mut path = path_entry.location().to_owned();
         let mut waits = Vec::new();
@@ -325,7 +326,7 @@ impl Snapshot {
                 }
             }
             let dist = Box::new(contents.read(path_entry, name));
-            let settled = believable.dist(path_entry, &dist, &mut waits);
+            let settled = believable.dist(&dist, &mut waits);
             dists.push(Scanned::Read { dist, settled });
         }
         let moved = scan::stamp_of(path_entry) != Some(stamp);
@@ -347,20 +348,21 @@ impl Snapshot {
 }
 
 /// Which stamps of a scan can be believed.
-struct Believable {
+struct Believable<'a> {
     start: i128,
-    /// The file system keeps no change times of its own; see [`keeps_change_times`].
-    no_change_times: bool,
+    path_entry: &'a PathEntry,
+    /// Asked for only if a time makes it doubtful; see [`keeps_change_times`].
+    keeps_change_times: OnceCell<bool>,
 }
 
-impl Believable {
+impl Believable<'_> {
     /// Whether the stamps of a dist that was just read can be believed; if another scan can do
     /// better, adds how long to wait for it.
-    fn dist(&self, path_entry: &PathEntry, dist: &Dist, waits: &mut Vec<Duration>) -> bool {
+    fn dist(&self, dist: &Dist, waits: &mut Vec<Duration>) -> bool {
         let Some(checks) = &dist.checks else {
             return true;
         }; // nothing that could be believed
-        let mut path = path_entry.location().join(&dist.metadata_dir);
+        let mut path = self.path_entry.location().join(&dist.metadata_dir);
         let mut settled = true;
         for check in checks {
             settled &= if check.holds(&mut path) {
@@ -373,7 +375,8 @@ impl Believable {
     }
 
     fn stamp(&self, stamp: &Stamp, waits: &mut Vec<Duration>) -> bool {
-        if self.no_change_times && stamp.has_whole_second_ctime() {
+        let keeps = || keeps_change_times(self.path_entry.location());
+        if stamp.may_be_an_images() && !self.keeps_change_times.get_or_init(keeps) {
             return false;
         }
         match stamp.settles(self.start) {
@@ -545,7 +548,7 @@ impl Work<'_> {
                 );
                 return self.remove_index();
             }
-            _ if snapshot.stamp.has_whole_second_ctime()
+            _ if snapshot.stamp.may_be_an_images()
                 && !keeps_change_times(self.path_entry.location()) =>
             {
                 let why = "the file system keeps no change times, so nothing could tell that an index is fresh; seal one in the vendor root";

@@ -86,7 +86,7 @@ fn walk(real: &Path) -> Option<rustix::fs::Stat> {
     let mut fd: OwnedFd = rustix::fs::open(ROOT, flags, Mode::empty()).ok()?;
     let mut stat = rustix::fs::fstat(&fd).ok()?;
     for part in real.strip_prefix(ROOT).ok()? {
-        if stat.st_mode & 0o001 == 0 {
+        if stat.st_mode & 0o011 != 0o011 {
             return None;
         }
         fd = rustix::fs::openat(&fd, part, flags, Mode::empty()).ok()?;
@@ -95,10 +95,11 @@ fn walk(real: &Path) -> Option<rustix::fs::Stat> {
     Some(stat)
 }
 
-/// Whether all may read it and, if it is a directory, search it.
+/// Whether all may read it and, if it is a directory, search it. The group is asked for too: who is
+/// in it has its permissions, not those of the others.
 fn readable(stat: &rustix::fs::Stat) -> bool {
     let is_directory = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir();
-    let needed = if is_directory { 0o005 } else { 0o004 };
+    let needed = if is_directory { 0o055 } else { 0o044 };
     stat.st_mode & needed == needed
 }
 
@@ -131,8 +132,10 @@ mod tests {
         fs::set_permissions(&dir, Permissions::from_mode(0o750))?;
         assert!(!could_read(&file) && !could_read(&dir) && !could_read(&link));
         fs::set_permissions(&dir, Permissions::from_mode(0o755))?;
-        fs::set_permissions(&file, Permissions::from_mode(0o640))?;
-        assert!(could_read(&dir) && !could_read(&file) && !could_read(&link));
+        for mode in [0o640, 0o604] {
+            fs::set_permissions(&file, Permissions::from_mode(mode))?;
+            assert!(could_read(&dir) && !could_read(&file) && !could_read(&link));
+        }
         Ok(())
     }
 

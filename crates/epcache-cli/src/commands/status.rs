@@ -4,6 +4,7 @@ use crate::Exit;
 use crate::output::{Output, Row, Tone};
 use crate::setting::Setting;
 use anyhow::Result;
+use epcache::Mode;
 use epcache::resolve::{Basis, Status};
 use serde::Serialize;
 use std::borrow::Cow;
@@ -11,7 +12,11 @@ use std::borrow::Cow;
 pub(crate) fn run(setting: &Setting, output: &mut Output) -> Result<Exit> {
     let path = setting.path()?;
     let cache = setting.cache();
-    let rows: Vec<_> = cache.status(&path).iter().map(StatusRow::of).collect();
+    let rows: Vec<_> = cache
+        .status(&path)
+        .iter()
+        .map(|status| StatusRow::of(status, setting.mode))
+        .collect();
     output.rows(&rows)?;
     // What a table has no room for.
     let mut said: Vec<String> = rows
@@ -37,8 +42,8 @@ struct StatusRow {
 }
 
 impl StatusRow {
-    fn of(status: &Status) -> Self {
-        let (state, reason) = state(&status.basis);
+    fn of(status: &Status, mode: Mode) -> Self {
+        let (state, reason) = state(&status.basis, mode);
         Self {
             path_entry: status.path_entry.to_string_lossy().into_owned(),
             answered_by: match (&status.root, &status.basis) {
@@ -60,8 +65,12 @@ impl StatusRow {
 }
 
 /// A word for the state, and the reason for it.
-fn state(basis: &Basis) -> (&'static str, String) {
+fn state(basis: &Basis, mode: Mode) -> (&'static str, String) {
     match basis {
+        Basis::Fresh { .. } if mode == Mode::Fast => (
+            "fresh",
+            "mode 'fast': edits inside a metadata directory are not seen".to_owned(),
+        ),
         Basis::Fresh { read: 0 } => ("fresh", String::new()),
         Basis::Fresh { read } => ("fresh", format!("{read} read from the source each time")),
         Basis::Stale {

@@ -1,16 +1,16 @@
 //! `epcache sync`: refresh mirrors and indexes.
 
 use crate::Exit;
-use crate::cli::SyncOptions;
+use crate::cli::{Global, SyncOptions};
 use crate::output::{Output, Row, Tone, complain};
 use crate::setting::Setting;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use epcache::sync::{Done, Outcome, Sync};
 use epcache::{PathEntry, RootKind};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use std::borrow::Cow;
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal};
 use std::time::{Duration, Instant};
 
 /// How long a sync may take before it shows its progress on a terminal.
@@ -22,6 +22,13 @@ pub(crate) fn run(setting: &Setting, output: &mut Output, options: &SyncOptions)
         SyncOptions { vendor: true, .. } => RootKind::Vendor,
         _ => RootKind::User,
     };
+    let Global { python, venv, .. } = &setting.global;
+    if kind != RootKind::User && (python.is_some() || venv.is_some()) {
+        bail!(
+            "--{} starts no Python: name path entries with --path instead of --python or --venv",
+            kind.name()
+        );
+    }
     let root = setting.root(kind)?;
     let path = if kind == RootKind::User {
         setting.path()?
@@ -44,11 +51,11 @@ pub(crate) fn run(setting: &Setting, output: &mut Output, options: &SyncOptions)
     Ok(if failed { Exit::Failed } else { Exit::Found })
 }
 
-/// Refreshes one path entry after another; what fails is said at once, each thing once, and the rest
-/// goes on.
+/// Refreshes one path entry after another; what fails is said at once, and the rest goes on. What
+/// fails again for the same reason (the disk is full, the root can't be written) is not said again.
 pub(crate) fn sync_all(sync: &Sync, path: &[PathEntry], output: &Output) -> (Vec<Outcome>, bool) {
     let progress = Progress::new(path.len(), output);
-    let mut said: Vec<String> = Vec::new();
+    let mut said: Vec<Option<ErrorKind>> = Vec::new();
     let mut outcomes: Vec<Outcome> = Vec::new();
     for path_entry in path {
         if outcomes
@@ -61,11 +68,11 @@ pub(crate) fn sync_all(sync: &Sync, path: &[PathEntry], output: &Output) -> (Vec
         match sync.path_entry(path_entry) {
             Ok(outcome) => outcomes.push(outcome),
             Err(error) => {
-                let line = error.to_string();
-                if !said.contains(&line) {
-                    progress.bar.suspend(|| complain(&line));
-                    said.push(line);
+                let kind = error.io_kind();
+                if !said.contains(&kind) {
+                    progress.bar.suspend(|| complain(&error.to_string()));
                 }
+                said.push(kind);
             }
         }
         progress.bar.inc(1);

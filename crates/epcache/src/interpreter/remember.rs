@@ -315,7 +315,7 @@ impl Watched {
         };
         Stamp::parse(stamp).is_some_and(|stamp| {
             let keeps_change_times =
-                !stamp.has_whole_second_ctime() || !is_read_only(self.path.as_path());
+                !stamp.may_be_an_images() || !is_read_only(self.path.as_path());
             stamp.settles(moment) == Settling::Settled && keeps_change_times
         })
     }
