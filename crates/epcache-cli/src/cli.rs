@@ -67,7 +67,7 @@ pub(crate) struct Global {
         help_heading = "Output"
     )]
     pub(crate) format: Option<Format>,
-    /// No warnings
+    /// No warnings, and of 'sync' and 'prune' no report
     #[arg(
         short,
         long,

@@ -39,7 +39,7 @@ pub enum Error {
     )]
     NoRoot,
     /// The index would be larger than any reader reads.
-    #[error("{}: the index would have {size} bytes, more than the {} that are read; the sources answer", .path.display(), crate::index::MAX_INDEX)]
+    #[error("{}: the index would have {size} bytes, more than are ever read; the sources answer", .path.display())]
     TooLarge {
         /// The index.
         path: PathBuf,

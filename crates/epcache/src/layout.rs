@@ -4,6 +4,7 @@
 //! absolute path (the idea of `PYTHONPYCACHEPREFIX`). Nothing is hashed, so that a human can find it
 //! and a packager can write it in a spec file.
 
+use crate::error::Error;
 use crate::path_entry::PathEntry;
 use crate::trust::{self, Distrust};
 use std::ffi::OsStr;
@@ -79,6 +80,25 @@ impl Root {
     /// Why it does not.
     pub fn usable(&self) -> Result<(), Unusable> {
         usable_directory(&self.path).map(|_| ())
+    }
+}
+
+/// Whether there is a root, which then can be written to safely.
+///
+/// # Errors
+/// There is something else, or others may write it.
+pub(crate) fn exists_for_writing(root: &Root) -> Result<bool, Error> {
+    match root.usable() {
+        Ok(()) => Ok(true),
+        Err(Unusable::Absent) => Ok(false),
+        Err(Unusable::NotTrusted(why)) => Err(Error::NotTrusted {
+            path: root.path.clone(),
+            why,
+        }),
+        Err(Unusable::Broken(why)) => {
+            let error = io::Error::new(io::ErrorKind::NotADirectory, why);
+            Err(Error::io("use it as a cache", &root.path)(error))
+        }
     }
 }
 

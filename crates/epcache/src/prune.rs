@@ -3,7 +3,7 @@
 use crate::dist;
 use crate::error::Error;
 use crate::index;
-use crate::layout::Root;
+use crate::layout::{Root, exists_for_writing};
 use crate::mirror::Mirror;
 use crate::write;
 use std::fs::DirEntry;
@@ -30,22 +30,9 @@ pub fn root(root: &Root, within: Option<&Path>, dry_run: bool) -> Result<Vec<Pat
         dry_run,
         removed: Vec::new(),
     };
-    match root.usable() {
-        Ok(()) => {}
-        Err(crate::layout::Unusable::Absent) => return Ok(Vec::new()),
-        Err(crate::layout::Unusable::NotTrusted(why)) => {
-            return Err(Error::NotTrusted {
-                path: root.path.clone(),
-                why,
-            });
-        }
-        Err(crate::layout::Unusable::Broken(why)) => {
-            return Err(Error::io("use it as a cache", &root.path)(
-                std::io::Error::new(ErrorKind::NotADirectory, why),
-            ));
-        }
+    if exists_for_writing(root)? {
+        pruning.directory(&root.path, 0)?;
     }
-    pruning.directory(&root.path, 0)?;
     Ok(pruning.removed)
 }
 

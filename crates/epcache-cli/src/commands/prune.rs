@@ -34,7 +34,9 @@ pub(crate) fn run(setting: &Setting, output: &mut Output, dry_run: bool) -> Resu
             }
         }
     }
-    output.rows(&rows)?;
+    if !output.is_quiet() {
+        output.rows(&rows)?;
+    }
     Ok(if failed { Exit::Failed } else { Exit::Found })
 }
 

@@ -47,7 +47,9 @@ pub(crate) fn run(setting: &Setting, output: &mut Output, options: &SyncOptions)
         .filter(|outcome| output.is_verbose() || !is_absent(outcome))
         .map(SyncRow::of)
         .collect();
-    output.rows(&rows)?;
+    if !output.is_quiet() {
+        output.rows(&rows)?;
+    }
     Ok(if failed { Exit::Failed } else { Exit::Found })
 }
 
@@ -81,22 +83,10 @@ pub(crate) fn sync_all(sync: &Sync, path: &[PathEntry], output: &Output) -> (Vec
     (outcomes, !said.is_empty())
 }
 
-/// What was wrong with the dists, and what there is no index for.
+/// What was wrong with the dists, also what CPython passes over in silence.
 fn tell(outcome: &Outcome, output: &Output) {
     for problem in &outcome.problems {
-        if problem.kind.is_silent_in_cpython() {
-            output.note(&problem.to_string());
-        } else {
-            output.warn(&problem.to_string());
-        }
-    }
-    if let (Err(why), Some(_), false) = (
-        &outcome.index,
-        &outcome.mirror,
-        outcome.done == Done::LeftToSystem,
-    ) {
-        let path_entry = outcome.path_entry.display();
-        output.note(&format!("{path_entry}: no index: {why}"));
+        output.warn(&problem.to_string());
     }
 }
 

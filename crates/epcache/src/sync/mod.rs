@@ -1,0 +1,230 @@
+//! Refreshing: brings the mirror of a path entry, and its index, to what the path entry holds.
+//!
+//! Writers never coordinate. One sync takes a snapshot (list, read what is not known to be unchanged,
+//! look again whether anything moved), waits for stamps that are too young to be believed, and then
+//! writes what differs: mirror files first, the index last. Where it is killed, the index is the old
+//! one, whose stamps tell what changed since.
+mod snapshot;
+mod work;
+
+use crate::error::Error;
+use crate::index::{Freshness, Index, IndexedDist};
+use crate::layout::{Root, RootKind, exists_for_writing};
+use crate::mirror::{Listing, Mirror};
+use crate::path_entry::PathEntry;
+use crate::problem::Problem;
+use crate::resolve::{Cache, Mode};
+use crate::scan;
+use crate::trust;
+use snapshot::Snapshot;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::time::Duration;
+use work::Work;
+
+/// How long one path entry is waited for until its stamps can be believed: what the coarsest clock
+/// needs (2 s), and the time for another scan. What is younger still then is recorded as such.
+const MAX_SETTLING: Duration = Duration::from_millis(2500);
+
+/// Refreshes mirrors in one cache root.
+#[derive(Clone, Debug)]
+pub struct Sync {
+    root: Root,
+    system: Vec<Root>,
+    seal: bool,
+    dry_run: bool,
+}
+
+/// What became of one path entry.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The item of `sys.path`.
+    pub path_entry: OsString,
+    /// Its mirror, where it can have one.
+    pub mirror: Option<PathBuf>,
+    /// What was done.
+    pub done: Done,
+    /// How many dists the path entry holds.
+    pub dists: usize,
+    /// The files that were (in a dry run: would be) written.
+    pub written: Vec<PathBuf>,
+    /// The files that were (in a dry run: would be) removed.
+    pub removed: Vec<PathBuf>,
+    /// Whether there is an index now, or why not.
+    pub index: Result<(), String>,
+    /// The metadata directories that readers must read from the source, as nothing could be recorded
+    /// that tells later whether they changed, or as not everybody may read them.
+    pub read_each_time: Vec<OsString>,
+    /// What is wrong with what was read.
+    pub problems: Vec<Problem>,
+}
+
+/// What a sync did about a path entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// Something was written or removed.
+    Refreshed,
+    /// Nothing had changed; nothing was written.
+    Unchanged,
+    /// A fresh index in the system root answers, so the user's root needs none.
+    LeftToSystem,
+    /// It has no mirror, for this reason.
+    NotCached(String),
+}
+
+impl Sync {
+    /// Prepares to write to `root`. `roots` are all that readers ask: a user's sync leaves alone
+    /// what the system's root answers.
+    ///
+    /// # Errors
+    /// The root is no directory, or others may write it.
+    pub fn new(root: Root, roots: &[Root]) -> Result<Self, Error> {
+        check_root(&root)?;
+        let mut system = Vec::new();
+        if root.kind == RootKind::User {
+            system.extend(
+                roots
+                    .iter()
+                    .filter(|other| other.kind == RootKind::System)
+                    .cloned(),
+            );
+        }
+        Ok(Self {
+            root,
+            system,
+            seal: false,
+            dry_run: false,
+        })
+    }
+
+    /// Also writes a sealed index: the builder of an image says by it that the image's path entries
+    /// and the index travel together in it. For the vendor root.
+    pub fn seal(self, seal: bool) -> Self {
+        Self { seal, ..self }
+    }
+
+    /// Only finds out what would be written and removed.
+    pub fn dry_run(self, dry_run: bool) -> Self {
+        Self { dry_run, ..self }
+    }
+
+    /// Refreshes the mirror of one path entry.
+    ///
+    /// Takes as long as its reading, plus at most 2.5 s if something changed just before.
+    ///
+    /// # Errors
+    /// The mirror could not be written. Readers are none the worse.
+    pub fn path_entry(&self, path_entry: &PathEntry) -> Result<Outcome, Error> {
+        let string = match path_entry.cacheable() {
+            Ok(string) => string,
+            Err(why) => return Ok(Outcome::not_cached(path_entry, why.reason().to_owned())),
+        };
+        if !self.system.is_empty()
+            && Cache::new(self.system.clone(), Mode::Exact).system_answers(path_entry)
+        {
+            return Ok(Outcome {
+                done: Done::LeftToSystem,
+                ..Outcome::not_cached(path_entry, String::new())
+            });
+        }
+        let mirror = Mirror::of(&self.root, string);
+        let old = mirror
+            .read_index()
+            .ok()
+            .and_then(|text| Index::parse(text, string));
+        let listing = mirror.list();
+        if let Some(outcome) = self.nothing_to_do(path_entry, &mirror, old.as_ref(), &listing) {
+            return Ok(outcome);
+        }
+        let snapshot = match Snapshot::settled(path_entry, old.as_ref(), self.patience()) {
+            Ok(snapshot) => snapshot,
+            Err(nothing) => return Ok(Outcome::not_cached(path_entry, nothing)),
+        };
+        Work {
+            sync: self,
+            path_entry,
+            string,
+            mirror,
+            old,
+            listing,
+            outcome: Outcome::not_cached(path_entry, String::new()),
+        }
+        .write(snapshot)
+    }
+
+    /// How long to wait for young stamps: the vendor root's files hold none.
+    fn patience(&self) -> Duration {
+        if self.root.kind == RootKind::Vendor {
+            Duration::ZERO
+        } else {
+            MAX_SETTLING
+        }
+    }
+
+    /// Whether the index is fresh and the mirror complete: every stamp is compared, nothing is read.
+    fn nothing_to_do(
+        &self,
+        path_entry: &PathEntry,
+        mirror: &Mirror,
+        old: Option<&Index>,
+        listing: &Listing,
+    ) -> Option<Outcome> {
+        let old = old?;
+        let stamp = scan::stamp_of(path_entry)?;
+        let mut path = path_entry.location().to_owned();
+        let complete = old.freshness == Freshness::Stamp(stamp)
+            && self.root.kind == RootKind::User
+            && listing.leftovers.is_empty()
+            && listing.metadata_dirs.len() == old.len()
+            && old.dists().all(|dist| match dist {
+                IndexedDist::Here {
+                    metadata_dir,
+                    checks,
+                    ..
+                } => {
+                    listing.metadata_dirs.contains(OsStr::new(metadata_dir))
+                        && (checks.is_empty() || dist.holds(&mut path))
+                }
+                IndexedDist::ReadItYourself { .. } => false,
+            });
+        complete.then(|| Outcome {
+            mirror: Some(mirror.path.clone()),
+            done: Done::Unchanged,
+            dists: old.len(),
+            index: Ok(()),
+            ..Outcome::not_cached(path_entry, String::new())
+        })
+    }
+}
+
+/// Whether a cache root can be written to safely: it, or what it is to be made in, is nobody else's.
+fn check_root(root: &Root) -> Result<(), Error> {
+    if exists_for_writing(root)? {
+        return Ok(());
+    }
+    // What root makes in a user's home directory, the user could not use.
+    let mut above = root.path.ancestors().skip(1);
+    match above.find_map(|above| Some((above, std::fs::metadata(above).ok()?))) {
+        Some((above, stat)) => trust::check_owner(&stat).map_err(|why| Error::NotTrusted {
+            path: above.to_owned(),
+            why,
+        }),
+        None => Ok(()),
+    }
+}
+
+impl Outcome {
+    fn not_cached(path_entry: &PathEntry, why: String) -> Self {
+        Self {
+            path_entry: path_entry.as_os_str().to_owned(),
+            mirror: None,
+            index: Err(why.clone()),
+            done: Done::NotCached(why),
+            dists: 0,
+            written: Vec::new(),
+            removed: Vec::new(),
+            read_each_time: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! A snapshot: what a path entry held during one scan, and which of its stamps can be believed.
+
+use crate::index::{Index, Record};
+use crate::path_entry::PathEntry;
+use crate::scan::{self, Contents, Dist};
+use crate::stamp::{self, Settling, Stamp};
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// The pause before something that changed while it was read is read again.
+const MOVED: Duration = Duration::from_millis(100);
+
+/// What a path entry held during one scan.
+pub(super) struct Snapshot {
+    pub(super) stamp: Stamp,
+    /// Whether the stamp of the path entry can be believed.
+    pub(super) settled: bool,
+    pub(super) dists: Vec<Scanned>,
+}
+
+/// A dist in a snapshot.
+pub(super) enum Scanned {
+    /// The old index has it, and its checks hold.
+    Known(Record),
+    /// It was read; `settled` says whether its checks can be believed.
+    Read { dist: Box<Dist>, settled: bool },
+}
+
+impl Snapshot {
+    /// Scans until everything can be believed, or patience ends.
+    ///
+    /// `Err` says why there is nothing to scan.
+    pub(super) fn settled(
+        path_entry: &PathEntry,
+        old: Option<&Index>,
+        patience: Duration,
+    ) -> Result<Self, String> {
+        let deadline = Instant::now() + patience;
+        let mut known: HashMap<OsString, Record> = HashMap::new();
+        for record in old.and_then(Index::records).unwrap_or_default() {
+            if let Record::Here { metadata_dir, .. } = &record {
+                known.insert(metadata_dir.into(), record);
+            }
+        }
+        loop {
+            let (snapshot, wait) = Self::take(
+                path_entry,
+                &known,
+                deadline.saturating_duration_since(Instant::now()),
+            )?;
+            match wait {
+                Some(wait) => std::thread::sleep(wait),
+                None => return Ok(snapshot),
+            }
+        }
+    }
+
+    /// Scans once. Also gives how long to wait before another scan can do better; nothing, if that
+    /// is longer than `patience`.
+    fn take(
+        path_entry: &PathEntry,
+        known: &HashMap<OsString, Record>,
+        patience: Duration,
+    ) -> Result<(Self, Option<Duration>), String> {
+        let start = stamp::now();
+        let Some(stamp) = scan::stamp_of(path_entry) else {
+            return Err(std::fs::metadata(path_entry.location())
+                .err()
+                .map_or("it moved away".to_owned(), |error| error.to_string()));
+        };
+        let contents = Contents::of(path_entry);
+        if let Contents::Nothing(why) = contents {
+            return Err(why);
+        }
+        let believable = Believable {
+            start,
+            path_entry,
+            keeps_change_times: OnceCell::new(),
+        };
+        let mut path = path_entry.location().to_owned();
+        let mut waits = Vec::new();
+        let mut dists = Vec::new();
+        for name in contents.dists() {
+            if let Some(record @ Record::Here { checks, .. }) = known.get(name) {
+                path.push(name);
+                let holds = !checks.is_empty() && checks.iter().all(|check| check.holds(&mut path));
+                path.pop();
+                if holds {
+                    dists.push(Scanned::Known(record.clone()));
+                    continue;
+                }
+            }
+            let dist = Box::new(contents.read(path_entry, name));
+            let settled = believable.dist(&dist, &mut waits);
+            dists.push(Scanned::Read { dist, settled });
+        }
+        let moved = scan::stamp_of(path_entry) != Some(stamp);
+        let settled = if moved {
+            believable.moved(&mut waits)
+        } else {
+            believable.stamp(&stamp, &mut waits)
+        };
+        let wait = waits.into_iter().filter(|wait| *wait <= patience).max();
+        Ok((
+            Self {
+                stamp,
+                settled,
+                dists,
+            },
+            wait,
+        ))
+    }
+}
+
+/// Which stamps of a scan can be believed.
+struct Believable<'a> {
+    start: i128,
+    path_entry: &'a PathEntry,
+    /// Asked for only if a time makes it doubtful; see [`keeps_change_times`].
+    keeps_change_times: OnceCell<bool>,
+}
+
+impl Believable<'_> {
+    /// Whether the stamps of a dist that was just read can be believed; if another scan can do
+    /// better, adds how long to wait for it.
+    fn dist(&self, dist: &Dist, waits: &mut Vec<Duration>) -> bool {
+        let Some(checks) = &dist.checks else {
+            return true;
+        }; // nothing that could be believed
+        let mut path = self.path_entry.location().join(&dist.metadata_dir);
+        let mut settled = true;
+        for check in checks {
+            settled &= if check.holds(&mut path) {
+                self.stamp(&check.stamp, waits)
+            } else {
+                self.moved(waits)
+            };
+        }
+        settled && !scan::is_being_unpacked(&path)
+    }
+
+    fn stamp(&self, stamp: &Stamp, waits: &mut Vec<Duration>) -> bool {
+        let keeps = || keeps_change_times(self.path_entry.location());
+        if stamp.may_be_an_images() && !self.keeps_change_times.get_or_init(keeps) {
+            return false;
+        }
+        match stamp.settles(self.start) {
+            Settling::Settled => true,
+            Settling::In(wait) => {
+                waits.push(wait);
+                false
+            }
+        }
+    }
+
+    /// It changed while it was read.
+    fn moved(&self, waits: &mut Vec<Duration>) -> bool {
+        waits.push(MOVED);
+        false
+    }
+}
+
+/// Whether a file system with change times in whole seconds keeps them at all. An image (squashfs,
+/// erofs, iso9660; also below an overlay) gives the times of its building to whatever it holds, so
+/// that another image can show the same; such file systems are read-only, or overlays.
+pub(super) fn keeps_change_times(path: &Path) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        const OVERLAYFS_SUPER_MAGIC: i128 = 0x794c_7630; // linux/magic.h
+        if rustix::fs::statfs(path)
+            .map_or(true, |fs| i128::from(fs.f_type) == OVERLAYFS_SUPER_MAGIC)
+        {
+            return false;
+        }
+    }
+    rustix::fs::statvfs(path)
+        .is_ok_and(|fs| !fs.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+}

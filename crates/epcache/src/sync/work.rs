@@ -1,0 +1,210 @@
+//! The writing of one snapshot into one mirror: what differs, and nothing else.
+
+use super::snapshot::{Scanned, Snapshot, keeps_change_times};
+use super::{Done, Outcome, Sync};
+use crate::dist::{mirror_file, shown};
+use crate::error::Error;
+use crate::index::{self, Freshness, Index, Record, can_be_mirrored};
+use crate::layout::RootKind;
+use crate::mirror::{Listing, Mirror};
+use crate::path_entry::PathEntry;
+use crate::scan::{Check, Contents, Dist};
+use crate::trust;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// The writing of one snapshot into one mirror.
+pub(super) struct Work<'a> {
+    pub(super) sync: &'a Sync,
+    pub(super) path_entry: &'a PathEntry,
+    pub(super) string: &'a str,
+    pub(super) mirror: Mirror,
+    pub(super) old: Option<Index>,
+    pub(super) listing: Listing,
+    pub(super) outcome: Outcome,
+}
+
+impl Work<'_> {
+    pub(super) fn write(mut self, snapshot: Snapshot) -> Result<Outcome, Error> {
+        self.outcome.mirror = Some(self.mirror.path.clone());
+        self.outcome.dists = snapshot.dists.len();
+        self.outcome.index = Ok(());
+        if self.everybody_must_read(self.path_entry.location(), snapshot.stamp.inode()) {
+            let mut records = Vec::new();
+            for scanned in &snapshot.dists {
+                records.push(self.dist(scanned)?);
+            }
+            self.index(&snapshot, records)?;
+        } else {
+            self.outcome.index = Err(
+                "not everybody may read the path entry, so nothing of it is published".to_owned(),
+            );
+            self.remove_index()?;
+        }
+        self.remove_the_rest()?;
+        let changed = !self.outcome.written.is_empty() || !self.outcome.removed.is_empty();
+        self.outcome.done = if changed {
+            Done::Refreshed
+        } else {
+            Done::Unchanged
+        };
+        Ok(self.outcome)
+    }
+
+    /// In the system root, whether everybody could have read it; in the others that is no matter.
+    fn everybody_must_read(&self, path: &Path, inode: u64) -> bool {
+        self.sync.root.kind != RootKind::System || trust::everybody_could_read(path, inode)
+    }
+
+    fn everybody_must_read_all(&self, metadata_dir: &OsStr, checks: &[Check]) -> bool {
+        let path = self.path_entry.location().join(metadata_dir);
+        let of_check = |check: &Check| {
+            let file = check.what.file();
+            let path = if file.is_empty() {
+                path.clone()
+            } else {
+                path.join(file)
+            };
+            self.everybody_must_read(&path, check.stamp.inode())
+        };
+        checks.iter().all(of_check)
+    }
+
+    /// Writes the mirror file of a dist, if it is to have one, and gives its record.
+    fn dist(&mut self, scanned: &Scanned) -> Result<Record, Error> {
+        let record = match scanned {
+            Scanned::Known(
+                record @ Record::Here {
+                    metadata_dir,
+                    checks,
+                    ..
+                },
+            ) if self.everybody_must_read_all(OsStr::new(metadata_dir), checks) => {
+                if !self.listing.metadata_dirs.remove(OsStr::new(metadata_dir)) {
+                    let again = Contents::of(self.path_entry)
+                        .read(self.path_entry, OsStr::new(metadata_dir));
+                    self.mirror_file(&again)?;
+                }
+                record.clone()
+            }
+            Scanned::Known(Record::Here { metadata_dir, .. }) => {
+                Record::read_it_yourself(OsStr::new(metadata_dir))
+            }
+            Scanned::Known(record) => record.clone(),
+            Scanned::Read { dist, settled } => {
+                self.outcome.problems.extend(dist.problems.iter().cloned());
+                let public = match &dist.checks {
+                    Some(checks) => self.everybody_must_read_all(&dist.metadata_dir, checks),
+                    None => self.sync.root.kind != RootKind::System,
+                };
+                if public {
+                    self.mirror_file(dist)?;
+                }
+                let believed = *settled || self.sync.root.kind == RootKind::Vendor;
+                if public && believed {
+                    Record::of(dist)
+                } else {
+                    Record::read_it_yourself(&dist.metadata_dir)
+                }
+            }
+        };
+        if let Record::ReadItYourself { metadata_dir } = &record {
+            self.outcome
+                .read_each_time
+                .push(OsStr::from_bytes(metadata_dir).to_owned());
+        }
+        Ok(record)
+    }
+
+    fn mirror_file(&mut self, dist: &Dist) -> Result<(), Error> {
+        if !can_be_mirrored(&dist.metadata_dir) || (dist.text.is_none() && dist.checks.is_none()) {
+            return Ok(());
+        }
+        let present = self.listing.metadata_dirs.remove(&dist.metadata_dir);
+        let text = dist.text.as_deref().unwrap_or_default();
+        let same =
+            |(old, modified): (Vec<u8>, SystemTime)| old == text && modified == dist.modified;
+        if present && self.mirror.read_file(&dist.metadata_dir).is_ok_and(same) {
+            return Ok(());
+        }
+        let name = shown(dist.metadata_dir.as_encoded_bytes()).into_owned();
+        self.outcome
+            .written
+            .push(self.mirror.path.join(mirror_file(&name)));
+        if self.sync.dry_run {
+            Ok(())
+        } else {
+            self.mirror.write_file(&name, text, dist.modified)
+        }
+    }
+
+    /// Writes the index, if there is to be one and it differs.
+    fn index(&mut self, snapshot: &Snapshot, records: Vec<Record>) -> Result<(), Error> {
+        let freshness = match self.sync.root.kind {
+            RootKind::Vendor if self.sync.seal => Freshness::Sealed(snapshot.stamp.mtime_seconds()),
+            RootKind::Vendor => {
+                self.outcome.index = Err(
+                    "the vendor root holds mirror files; an index only when it is sealed"
+                        .to_owned(),
+                );
+                return self.remove_index();
+            }
+            _ if snapshot.stamp.may_be_an_images()
+                && !keeps_change_times(self.path_entry.location()) =>
+            {
+                let why = "the file system keeps no change times, so nothing could tell that an index is fresh; seal one in the vendor root";
+                self.outcome.index = Err(why.to_owned());
+                return self.remove_index();
+            }
+            _ if snapshot.settled => Freshness::Stamp(snapshot.stamp),
+            _ => Freshness::Never,
+        };
+        let text = index::render(self.string, freshness, &records);
+        if text.len() as u64 > index::MAX_INDEX {
+            self.remove_index()?;
+            return Err(Error::TooLarge {
+                path: self.mirror.index(),
+                size: text.len() as u64,
+            });
+        }
+        if self.old.as_ref().is_some_and(|old| old.as_str() == text) {
+            return Ok(());
+        }
+        self.outcome.written.push(self.mirror.index());
+        if self.sync.dry_run {
+            Ok(())
+        } else {
+            self.mirror.write_index(&text)
+        }
+    }
+
+    fn remove_index(&mut self) -> Result<(), Error> {
+        if self.listing.has_index {
+            self.remove(self.mirror.index())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Removes the mirror files of dists that are gone, and what killed writers left.
+    fn remove_the_rest(&mut self) -> Result<(), Error> {
+        let mut gone: Vec<PathBuf> = std::mem::take(&mut self.listing.leftovers);
+        for metadata_dir in std::mem::take(&mut self.listing.metadata_dirs) {
+            let mut name = metadata_dir;
+            name.push(".txt");
+            gone.push(self.mirror.path.join(name));
+        }
+        gone.sort();
+        gone.into_iter().try_for_each(|path| self.remove(path))
+    }
+
+    fn remove(&mut self, path: PathBuf) -> Result<(), Error> {
+        if !self.sync.dry_run {
+            Mirror::remove(&path)?;
+        }
+        self.outcome.removed.push(path);
+        Ok(())
+    }
+}
