@@ -4,17 +4,15 @@
 //! is damaged in any way is no index: reading gives `None` and the sources answer.
 
 use crate::dist;
-use crate::scan::{Check, Dist};
+use crate::scan::{Below, Check, Dist};
 use crate::stamp::Stamp;
 use crate::text::is_plain;
-use memchr::memmem;
+use memchr::{memchr, memmem};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
-use std::ops::Range;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
 
 /// The name of the index in a mirror. No mirror file can have it.
 pub(crate) const FILE_NAME: &str = ".index";
@@ -78,10 +76,20 @@ pub(crate) struct IndexedEntry<'a> {
 pub(crate) struct Index {
     text: String,
     pub(crate) freshness: Freshness,
-    /// Where the line of each dist is in the text.
-    dists: Vec<Range<usize>>,
+    dists: Vec<DistLine>,
     /// Where the newline before the first group is.
     groups: usize,
+}
+
+/// Where the fields of a dist's line are in the text: positions rather than slices, so that an index
+/// owns all that it is; [`MAX_INDEX`] keeps them small.
+#[derive(Clone, Copy, Debug)]
+struct DistLine {
+    here: bool,
+    /// The normalized name; of one to be read by oneself, the hexadecimal name of its directory.
+    name: (u32, u32),
+    metadata_dir: (u32, u32),
+    checks: (u32, u32),
 }
 
 impl<'a> IndexedDist<'a> {
@@ -95,9 +103,9 @@ impl<'a> IndexedDist<'a> {
         }
     }
 
-    /// Whether what it declares is here and all its checks hold: one `stat` for most dists. `path`
-    /// is the path entry's location, and is left as it came. `False` where there is nothing to check.
-    pub(crate) fn holds(&self, path: &mut PathBuf) -> bool {
+    /// Whether what it declares is here and all its checks hold: one `stat` for most dists. `False`
+    /// where there is nothing to check.
+    pub(crate) fn holds(&self, below: &mut Below) -> bool {
         let Self::Here {
             metadata_dir,
             checks,
@@ -106,13 +114,10 @@ impl<'a> IndexedDist<'a> {
         else {
             return false;
         };
-        path.push(metadata_dir);
-        let holds = !checks.is_empty()
-            && checks
-                .split('\t')
-                .all(|check| Check::parse(check).is_some_and(|check| check.holds(path)));
-        path.pop();
-        holds
+        let holds = |check| {
+            Check::parse(check).is_some_and(|check| check.holds(below, metadata_dir.as_ref()))
+        };
+        !checks.is_empty() && checks.split('\t').all(holds)
     }
 
     /// Its checks, if all are such.
@@ -140,9 +145,8 @@ impl Index {
         let mut dists = Vec::new();
         let mut at = body - rest.len();
         while at < body && text.as_bytes()[at] != b'[' {
-            let end = at + memchr::memchr(b'\n', &text.as_bytes()[at..body])?;
-            parse_dist(&text[at..end])?;
-            dists.push(at..end);
+            let end = at + memchr(b'\n', &text.as_bytes()[at..body])?;
+            dists.push(DistLine::parse(&text, at, end)?);
             at = end + 1;
         }
         Some(Self {
@@ -163,13 +167,20 @@ impl Index {
         self.dists.len()
     }
 
-    /// One of the dists, counted from 0.
+    /// One of the dists, counted from 0, of [`Index::len`].
     pub(crate) fn dist(&self, number: usize) -> IndexedDist<'_> {
-        let line = self
-            .dists
-            .get(number)
-            .map_or("", |range| &self.text[range.clone()]);
-        parse_dist(line).unwrap_or(IndexedDist::ReadItYourself { hex: "" }) // was one when it was read
+        let line = self.dists[number];
+        let field = |(start, end): (u32, u32)| &self.text[start as usize..end as usize];
+        if !line.here {
+            return IndexedDist::ReadItYourself {
+                hex: field(line.name),
+            };
+        }
+        IndexedDist::Here {
+            normalized_name: field(line.name),
+            metadata_dir: field(line.metadata_dir),
+            checks: field(line.checks),
+        }
     }
 
     /// All dists, in order.
@@ -277,20 +288,36 @@ fn parse_freshness(line: &str) -> Option<Freshness> {
     }
 }
 
-fn parse_dist(line: &str) -> Option<IndexedDist<'_>> {
-    let (word, rest) = line.split_once('\t')?;
-    match word {
-        "dist" => {
-            let (normalized_name, rest) = rest.split_once('\t')?;
-            let (metadata_dir, checks) = rest.split_once('\t').unwrap_or((rest, ""));
-            Some(IndexedDist::Here {
-                normalized_name,
-                metadata_dir,
-                checks,
-            })
+impl DistLine {
+    /// Reads the line from `start` to `end` of a text.
+    fn parse(text: &str, start: usize, end: usize) -> Option<Self> {
+        let line = &text.as_bytes()[start..end];
+        let here = line.starts_with(b"dist\t");
+        let name = start + b"dist\t".len(); // as long as the other word
+        if !here {
+            from_hex(text[start..end].strip_prefix("self\t")?)?;
         }
-        "self" => from_hex(rest).map(|_| IndexedDist::ReadItYourself { hex: rest }),
-        _ => None,
+        let field_end =
+            |from: usize| memchr(b'\t', &text.as_bytes()[from..end]).map(|length| from + length);
+        let range =
+            |start: usize, end: usize| Some((u32::try_from(start).ok()?, u32::try_from(end).ok()?));
+        if !here {
+            let none = range(end, end)?;
+            return Some(Self {
+                here,
+                name: range(name, end)?,
+                metadata_dir: none,
+                checks: none,
+            });
+        }
+        let name_end = field_end(name)?;
+        let dir_end = field_end(name_end + 1).unwrap_or(end);
+        Some(Self {
+            here,
+            name: range(name, name_end)?,
+            metadata_dir: range(name_end + 1, dir_end)?,
+            checks: range((dir_end + 1).min(end), end)?,
+        })
     }
 }
 

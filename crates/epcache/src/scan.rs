@@ -89,17 +89,10 @@ impl What {
 }
 
 impl Check {
-    /// Whether the file or directory is as it was. One `stat`; `path` is the metadata directory, and
-    /// is left as it came.
-    pub(crate) fn holds(&self, path: &mut PathBuf) -> bool {
-        let file = self.what.file();
-        if file.is_empty() {
-            return std::fs::metadata(path).is_ok_and(|stat| self.stamp.holds(&stat));
-        }
-        path.push(file);
-        let holds = std::fs::metadata(&path).is_ok_and(|stat| self.stamp.holds(&stat));
-        path.pop();
-        holds
+    /// Whether the file or directory is as it was. One `stat`.
+    pub(crate) fn holds(&self, below: &mut Below, metadata_dir: &OsStr) -> bool {
+        let stat = below.stat(metadata_dir, self.what.file());
+        stat.is_ok_and(|stat| self.stamp.holds(&stat))
     }
 
     /// Reads what [`fmt::Display`] writes.
@@ -110,6 +103,35 @@ impl Check {
             what,
             stamp: Stamp::parse(&text[1..])?,
         })
+    }
+}
+
+/// Looks at files below a path entry, without making a path anew for each.
+pub(crate) struct Below {
+    path: Vec<u8>,
+    /// The length of the location of the path entry, with a slash.
+    location: usize,
+}
+
+impl Below {
+    pub(crate) fn new(path_entry: &PathEntry) -> Self {
+        let mut path = path_entry.location().as_os_str().as_bytes().to_owned();
+        path.push(b'/');
+        Self {
+            location: path.len(),
+            path,
+        }
+    }
+
+    /// The `stat` of a file of a metadata directory; of the directory itself if `file` is empty.
+    fn stat(&mut self, metadata_dir: &OsStr, file: &str) -> io::Result<Metadata> {
+        self.path.truncate(self.location);
+        self.path.extend_from_slice(metadata_dir.as_bytes());
+        if !file.is_empty() {
+            self.path.push(b'/');
+            self.path.extend_from_slice(file.as_bytes());
+        }
+        std::fs::metadata(OsStr::from_bytes(&self.path))
     }
 }
 

@@ -135,11 +135,15 @@ impl Stamp {
 
     /// Reads what [`fmt::Display`] writes.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let mut fields = text.split(':');
-        let inode = fields.next()?.parse().ok()?;
-        let size = fields.next()?.parse().ok()?;
-        let mtime = fields.next()?.parse::<i64>().ok()?.into();
-        let last = fields.next()?;
+        // By bytes: searching for a character costs more than all the rest of a query.
+        let mut fields = text
+            .as_bytes()
+            .split(|&b| b == b':')
+            .map(std::str::from_utf8);
+        let inode = fields.next()?.ok()?.parse().ok()?;
+        let size = fields.next()?.ok()?.parse().ok()?;
+        let mtime = fields.next()?.ok()?.parse::<i64>().ok()?.into();
+        let last = fields.next()?.ok()?;
         let status = match last.strip_prefix('p') {
             Some(permissions) => parse_permissions(permissions)?,
             None => Status::Changed(last.parse::<i64>().ok()?.into()),

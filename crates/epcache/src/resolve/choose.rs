@@ -9,7 +9,7 @@ use crate::layout::Root;
 use crate::mirror::{Mirror, NotUsed};
 use crate::path_entry::PathEntry;
 use crate::problem::{Problem, ProblemKind};
-use crate::scan::{self, Contents, Dist, ENTRY_POINTS};
+use crate::scan::{self, Below, Contents, Dist, ENTRY_POINTS};
 use crate::stamp::Stamp;
 use crate::trust;
 use std::collections::HashMap;
@@ -182,12 +182,12 @@ impl<'r> Candidate<'r> {
         mode: Mode,
         path_entry: &PathEntry,
     ) -> Self {
-        let mut path = path_entry.location().to_owned();
+        let mut below = Below::new(path_entry);
         let holds = |dist: IndexedDist<'_>| match dist {
             IndexedDist::ReadItYourself { .. } => false,
             // No check of its own: a zip's, or one that mode `fast` leaves out.
             IndexedDist::Here { checks, .. } if mode == Mode::Fast || checks.is_empty() => true,
-            IndexedDist::Here { .. } => dist.holds(&mut path),
+            IndexedDist::Here { .. } => dist.holds(&mut below),
         };
         let holds = if unchanged {
             index.dists().map(holds).collect()
@@ -283,9 +283,9 @@ impl<'r> Candidate<'r> {
             .enumerate()
             .map(|(number, dist)| (dist.metadata_dir(), number))
             .collect();
-        let mut path = path_entry.location().to_owned();
+        let mut below = Below::new(path_entry);
         let mut backed = |name: &OsString| match known.get(OsStr::new(name)) {
-            Some(&number) if self.index.dist(number).holds(&mut path) => Backed::Indexed(number),
+            Some(&number) if self.index.dist(number).holds(&mut below) => Backed::Indexed(number),
             _ => Backed::Read(Box::new(contents.read(path_entry, name))),
         };
         contents.dists().iter().map(&mut backed).collect()

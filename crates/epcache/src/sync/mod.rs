@@ -14,7 +14,7 @@ use crate::mirror::{Listing, Mirror};
 use crate::path_entry::PathEntry;
 use crate::problem::Problem;
 use crate::resolve::{Cache, Mode};
-use crate::scan;
+use crate::scan::{self, Below};
 use crate::trust;
 use snapshot::Snapshot;
 use std::ffi::{OsStr, OsString};
@@ -171,7 +171,7 @@ impl Sync {
     ) -> Option<Outcome> {
         let old = old?;
         let stamp = scan::stamp_of(path_entry)?;
-        let mut path = path_entry.location().to_owned();
+        let mut below = Below::new(path_entry);
         let complete = old.freshness == Freshness::Stamp(stamp)
             && self.root.kind == RootKind::User
             && listing.leftovers.is_empty()
@@ -183,7 +183,7 @@ impl Sync {
                     ..
                 } => {
                     listing.metadata_dirs.contains(OsStr::new(metadata_dir))
-                        && (checks.is_empty() || dist.holds(&mut path))
+                        && (checks.is_empty() || dist.holds(&mut below))
                 }
                 IndexedDist::ReadItYourself { .. } => false,
             });

@@ -2,7 +2,7 @@
 
 use crate::index::{Index, Record};
 use crate::path_entry::PathEntry;
-use crate::scan::{self, Contents, Dist};
+use crate::scan::{self, Below, Contents, Dist};
 use crate::stamp::{self, Settling, Stamp};
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -80,21 +80,19 @@ impl Snapshot {
             path_entry,
             keeps_change_times: OnceCell::new(),
         };
-        let mut path = path_entry.location().to_owned();
+        let mut below = Below::new(path_entry);
         let mut waits = Vec::new();
         let mut dists = Vec::new();
         for name in contents.dists() {
             if let Some(record @ Record::Here { checks, .. }) = known.get(name) {
-                path.push(name);
-                let holds = !checks.is_empty() && checks.iter().all(|check| check.holds(&mut path));
-                path.pop();
-                if holds {
+                let mut holds = checks.iter().map(|check| check.holds(&mut below, name));
+                if !checks.is_empty() && holds.all(|holds| holds) {
                     dists.push(Scanned::Known(record.clone()));
                     continue;
                 }
             }
             let dist = Box::new(contents.read(path_entry, name));
-            let settled = believable.dist(&dist, &mut waits);
+            let settled = believable.dist(&dist, &mut below, &mut waits);
             dists.push(Scanned::Read { dist, settled });
         }
         let moved = scan::stamp_of(path_entry) != Some(stamp);
@@ -126,19 +124,19 @@ struct Believable<'a> {
 impl Believable<'_> {
     /// Whether the stamps of a dist that was just read can be believed; if another scan can do
     /// better, adds how long to wait for it.
-    fn dist(&self, dist: &Dist, waits: &mut Vec<Duration>) -> bool {
+    fn dist(&self, dist: &Dist, below: &mut Below, waits: &mut Vec<Duration>) -> bool {
         let Some(checks) = &dist.checks else {
-            return true;
-        }; // nothing that could be believed
-        let mut path = self.path_entry.location().join(&dist.metadata_dir);
+            return true; // nothing that could be believed
+        };
         let mut settled = true;
         for check in checks {
-            settled &= if check.holds(&mut path) {
+            settled &= if check.holds(below, &dist.metadata_dir) {
                 self.stamp(&check.stamp, waits)
             } else {
                 self.moved(waits)
             };
         }
+        let path = self.path_entry.location().join(&dist.metadata_dir);
         settled && !scan::is_being_unpacked(&path)
     }
 
