@@ -11,17 +11,17 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 pub enum Error {
     /// The file system refused.
-    #[error("{}: can't {action}: {source}{}", .path.display(), advice(.source))]
+    #[error("{}: can't {action}: {error}{}", .path.display(), advice(action, .error))]
     Io {
         /// The file or directory.
         path: PathBuf,
         /// What was tried, as in "can't …".
         action: &'static str,
         /// What the file system said.
-        source: io::Error,
+        error: io::Error,
     },
     /// Others could change what would be written.
-    #[error("{}: not used as a cache: {why}; remove it, correct its owner and mode, or name another with --cache-dir", .path.display())]
+    #[error("{}: not used as a cache: {why}; run this as its owner, correct its mode, or name another root with --cache-dir (with sudo: is HOME yours?)", .path.display())]
     NotTrusted {
         /// The directory.
         path: PathBuf,
@@ -52,22 +52,23 @@ impl Error {
     /// What the file system said, if it was the file system.
     pub fn io_kind(&self) -> Option<io::ErrorKind> {
         match self {
-            Self::Io { source, .. } => Some(source.kind()),
+            Self::Io { error, .. } => Some(error.kind()),
             _ => None,
         }
     }
 
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io {
+        move |error| Self::Io {
             path: path.to_owned(),
             action,
-            source,
+            error,
         }
     }
 }
 
-fn advice(error: &io::Error) -> &'static str {
+fn advice(action: &str, error: &io::Error) -> &'static str {
     match error.kind() {
+        io::ErrorKind::PermissionDenied if action == "list" => "; make it readable, or remove it",
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "; name a root that you can write with --cache-dir"
         }

@@ -12,7 +12,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
+use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 
 /// The name of the index in a mirror. No mirror file can have it.
 pub(crate) const FILE_NAME: &str = ".index";
@@ -34,6 +36,15 @@ const MAX_TEXT: usize = 1 << 20;
 /// The longest name of a metadata directory in an index, in bytes: with `.txt` behind it, it must
 /// still be a file name.
 const MAX_NAME: usize = 255 - ".txt".len();
+
+/// Whether a file starts as an index of any version does.
+pub(crate) fn is_one(path: &Path) -> bool {
+    let (word, _) = MAGIC.split_at("epcache ".len());
+    let mut start = vec![0; word.len()];
+    let is_file = std::fs::symlink_metadata(path).is_ok_and(|stat| stat.is_file());
+    let mut read = || std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut start));
+    is_file && read().is_ok() && start == word.as_bytes()
+}
 
 /// By what an index tells that its path entry is unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

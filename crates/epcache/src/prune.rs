@@ -4,10 +4,8 @@ use crate::dist;
 use crate::error::Error;
 use crate::index;
 use crate::layout::{Root, exists_for_writing};
-use crate::mirror::Mirror;
 use crate::write;
-use std::fs::DirEntry;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -15,81 +13,82 @@ use std::path::{Path, PathBuf};
 /// in practice, and no endless descent.
 const MAX_DEPTH: usize = 256;
 
-/// Removes from a root the files of mirrors whose path entry does not exist, leftovers of killed
-/// writers, and then the directories that are empty. Files that are not a cache's stay.
+/// What pruning did.
+#[derive(Debug, Default)]
+pub struct Pruned {
+    /// The files and directories that were (in a dry run: would be) removed.
+    pub removed: Vec<PathBuf>,
+    /// What could not be listed or removed; the rest was done all the same.
+    pub errors: Vec<Error>,
+}
+
+/// Removes from a root the mirrors whose path entry does not exist, leftovers of killed writers, and
+/// the directories that become empty by that. What is not a cache's stays, should the root hold
+/// anything else.
 ///
-/// `within` is the directory that stands for the root of the file system, if not `/`. Gives what
-/// was (in a dry run: would be) removed.
+/// `within` is the directory that stands for the root of the file system, if not `/`.
 ///
 /// # Errors
-/// The root belongs to somebody else, or something in it could not be removed.
-pub fn root(root: &Root, within: Option<&Path>, dry_run: bool) -> Result<Vec<PathBuf>, Error> {
+/// The root is none, or belongs to somebody else.
+pub fn root(root: &Root, within: Option<&Path>, dry_run: bool) -> Result<Pruned, Error> {
     let mut pruning = Pruning {
         within: within.unwrap_or(Path::new("/")),
         root: &root.path,
         dry_run,
-        removed: Vec::new(),
+        pruned: Pruned::default(),
     };
     if exists_for_writing(root)? {
-        pruning.directory(&root.path, 0)?;
+        pruning.directory(&root.path, 0);
     }
-    Ok(pruning.removed)
+    Ok(pruning.pruned)
 }
 
 struct Pruning<'a> {
     within: &'a Path,
     root: &'a Path,
     dry_run: bool,
-    removed: Vec<PathBuf>,
+    pruned: Pruned,
 }
 
 impl Pruning<'_> {
-    /// Prunes a directory; whether it is empty afterwards.
-    fn directory(&mut self, directory: &Path, depth: usize) -> Result<bool, Error> {
-        let gone = self.is_gone(directory);
-        let children = std::fs::read_dir(directory).map_err(Error::io("list", directory))?;
-        let mut empty = true;
-        for child in children.flatten() {
-            empty &= self.child(&child, gone, depth)?;
+    /// Prunes a directory and those in it; whether everything in it was removed.
+    fn directory(&mut self, directory: &Path, depth: usize) -> bool {
+        let (directories, files) = match list(directory) {
+            Ok(listed) => listed,
+            Err(error) => {
+                self.pruned.errors.push(Error::io("list", directory)(error));
+                return false;
+            }
+        };
+        let mut emptied = !(directories.is_empty() && files.is_empty());
+        for directory in directories {
+            emptied &= depth < MAX_DEPTH && self.directory(&directory, depth + 1);
         }
-        Ok(empty)
+        let gone = is_mirror(&files) && self.is_gone(directory);
+        for file in files {
+            let ours = gone || write::is_leftover(&file);
+            emptied &= ours && self.remove(file, |file| std::fs::remove_file(file));
+        }
+        emptied
+            && directory != self.root
+            && self.remove(directory.to_owned(), |directory| {
+                std::fs::remove_dir(directory)
+            })
     }
 
-    /// Prunes one child of a directory; whether it is gone afterwards.
-    fn child(&mut self, child: &DirEntry, gone: bool, depth: usize) -> Result<bool, Error> {
-        let path = child.path();
-        if child.file_type().is_ok_and(|kind| kind.is_dir()) {
-            if depth == MAX_DEPTH || !self.directory(&path, depth + 1)? {
-                return Ok(false);
+    /// Removes a file or an empty directory; whether it is gone.
+    fn remove(&mut self, path: PathBuf, remove: impl Fn(&Path) -> io::Result<()>) -> bool {
+        let removed = if self.dry_run { Ok(()) } else { remove(&path) };
+        match removed {
+            Ok(()) => self.pruned.removed.push(path),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => return false, // somebody writes there again
+            Err(error) => {
+                self.pruned.errors.push(Error::io("remove", &path)(error));
+                return false;
             }
-            if !self.dry_run {
-                match std::fs::remove_dir(&path) {
-                    Ok(()) => {}
-                    // Somebody writes there again, or has removed it already.
-                    Err(error)
-                        if matches!(
-                            error.kind(),
-                            ErrorKind::DirectoryNotEmpty | ErrorKind::NotFound
-                        ) =>
-                    {
-                        return Ok(false);
-                    }
-                    Err(error) => return Err(Error::io("remove", &path)(error)),
-                }
-            }
-            self.removed.push(path);
-            return Ok(true);
         }
-        let name = child.file_name();
-        let of_a_mirror = name == index::FILE_NAME || dist::mirrored(name.as_bytes()).is_some();
-        if !(gone && of_a_mirror || write::is_leftover(&path)) {
-            return Ok(false);
-        }
-        if !self.dry_run {
-            Mirror::remove(&path)?;
-        }
-        self.removed.push(path);
-        Ok(true)
+        true
     }
 
     /// Whether the path entry that a directory is the mirror of does not exist. One that can't be
@@ -98,7 +97,81 @@ impl Pruning<'_> {
         let Ok(below) = directory.strip_prefix(self.root) else {
             return false;
         };
-        let path_entry = self.within.join(below);
-        matches!(std::fs::symlink_metadata(path_entry), Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
+        let stat = std::fs::symlink_metadata(self.within.join(below));
+        stat.is_err_and(|error| {
+            matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+        })
+    }
+}
+
+/// The directories and the other files in a directory; links are not followed.
+fn list(directory: &Path) -> io::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+    let mut directories = Vec::new();
+    let mut files = Vec::new();
+    for child in std::fs::read_dir(directory)? {
+        let child = child?;
+        let kind = if child.file_type()?.is_dir() {
+            &mut directories
+        } else {
+            &mut files
+        };
+        kind.push(child.path());
+    }
+    Ok((directories, files))
+}
+
+/// Whether these are the files of a mirror: nothing but mirror files, an index and what writers
+/// left.
+fn is_mirror(files: &[PathBuf]) -> bool {
+    let of_a_mirror = |file: &PathBuf| {
+        let name = file.file_name().unwrap_or_default();
+        match name == index::FILE_NAME {
+            true => index::is_one(file),
+            false => dist::mirrored(name.as_bytes()).is_some() || write::is_leftover(file),
+        }
+    };
+    !files.is_empty() && files.iter().all(of_a_mirror)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::RootKind;
+    use std::fs;
+
+    #[test]
+    fn only_mirrors_of_what_is_gone_are_removed() -> io::Result<()> {
+        let scratch = tempfile::tempdir()?;
+        let at = |path: &str| scratch.path().join(path);
+        let path = scratch.path().to_owned();
+        for directory in ["gone/mirror", "own/empty", "own/mail", "gone/mixed"] {
+            fs::create_dir_all(at(directory))?;
+        }
+        fs::write(at("gone/mirror/.index"), "epcache 1\n")?;
+        fs::write(at("gone/mirror/a-1.dist-info.txt"), "")?;
+        fs::write(at("own/mail/.index"), "of a mail program")?;
+        fs::write(at("gone/mixed/a-1.dist-info.txt"), "")?;
+        fs::write(at("gone/mixed/notes"), "")?;
+        let pruned = root(
+            &Root {
+                path,
+                kind: RootKind::User,
+            },
+            None,
+            false,
+        );
+        let removed = pruned
+            .map(|pruned| pruned.removed)
+            .map_err(io::Error::other)?;
+        assert_eq!(removed.len(), 3, "{removed:?}");
+        assert!(!at("gone/mirror").exists());
+        for kept in [
+            "own/empty",
+            "own/mail/.index",
+            "gone/mixed/a-1.dist-info.txt",
+        ] {
+            assert!(at(kept).exists(), "{kept}");
+        }
+        Ok(())
     }
 }

@@ -44,8 +44,9 @@ fn write_once(
     let prefix = format!("{PREFIX}{}-", std::process::id());
     let mut file = tempfile::Builder::new()
         .prefix(&prefix)
-        .tempfile_in(directory)?;
-    file.write_all(bytes)?;
+        .tempfile_in(directory)
+        .map_err(without_path)?;
+    file.write_all(bytes).map_err(without_path)?;
     file.as_file()
         .set_permissions(Permissions::from_mode(mode))?;
     if let Some(modified) = modified {
@@ -53,6 +54,13 @@ fn write_once(
     }
     file.persist(path)?;
     Ok(())
+}
+
+/// An error of a temporary file names that file, of which nobody has heard.
+fn without_path(error: io::Error) -> io::Error {
+    let text = error.to_string();
+    let text = text.split(" at path ").next().unwrap_or_default();
+    io::Error::new(error.kind(), text)
 }
 
 /// Makes a directory and the missing ones above it, each with this mode whatever the umask is.

@@ -25,9 +25,13 @@ pub(crate) fn run(setting: &Setting, output: &mut Output, dry_run: bool) -> Resu
             continue;
         }
         match epcache::prune::root(root, setting.global.root.as_deref(), dry_run) {
-            Ok(removed) => rows.extend(removed.iter().map(|path| PruneRow {
-                removed: path.display().to_string(),
-            })),
+            Ok(pruned) => {
+                rows.extend(pruned.removed.iter().map(|path| PruneRow {
+                    removed: path.display().to_string(),
+                }));
+                failed |= !pruned.errors.is_empty();
+                pruned.errors.iter().for_each(|error| complain(&error.to_string()));
+            }
             Err(error) => {
                 complain(&error.to_string());
                 failed = true;

@@ -81,9 +81,9 @@ enum Event {
 
 /// Runs the interpreter to its end, or kills it with all that it started in its process group.
 fn run(executable: &Path, surroundings: &Surroundings) -> Result<Finished, Error> {
-    let cannot_start = |source| Error::CannotStart {
+    let cannot_start = |error| Error::CannotStart {
         executable: executable.to_path_buf(),
-        source,
+        error,
     };
     let deadline = Instant::now() + surroundings.patience();
     let mut child = start(executable, surroundings).map_err(cannot_start)?;

@@ -167,12 +167,12 @@ pub enum Error {
         reason: String,
     },
     /// The interpreter could not be started.
-    #[error("can't start {executable:?}: {source}; name a Python interpreter with --python")]
+    #[error("can't start {executable:?}: {error}; name a Python interpreter with --python")]
     CannotStart {
         /// The interpreter.
         executable: PathBuf,
         /// The operating system's reason.
-        source: io::Error,
+        error: io::Error,
     },
     /// The interpreter ended with a failure.
     #[error(

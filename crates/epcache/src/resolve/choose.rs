@@ -55,6 +55,14 @@ impl Cache {
             let Some(index) = load(root, string, not_used) else {
                 continue;
             };
+            if matches!(index.freshness, Freshness::Sealed(_)) {
+                let index = Mirror::of(root, string).index();
+                not_used.push(format!(
+                    "{}: sealed, which counts in the vendor root only",
+                    index.display()
+                ));
+                continue;
+            }
             let unchanged =
                 matches!(index.freshness, Freshness::Stamp(stamp) if stamp.holds(&stat));
             let candidate = Candidate::of(root, index, unchanged, self.mode, path_entry);
