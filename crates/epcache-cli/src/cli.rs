@@ -1,6 +1,7 @@
 //! The command line: its words, and the texts of `--help`.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use epcache::Mode;
 use std::ffi::OsString;
@@ -16,7 +17,8 @@ use std::path::PathBuf;
     name = "epcache",
     version,
     arg_required_else_help = true,
-    after_help = "Exit status: 0 found or done, 1 nothing found, 2 an error."
+    disable_help_subcommand = true,
+    after_help = "Exit status: 0 found or done; 1 nothing found, or verify found a difference; 2 an error."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -29,12 +31,13 @@ pub(crate) struct Cli {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Global {
     /// This directory, egg or zip, verbatim, instead of an interpreter's sys.path (repeatable)
-    #[arg(long = "path", value_name = "DIR", global = true, help_heading = "Which environment", conflicts_with_all = ["python", "venv"])]
+    #[arg(long = "path", value_name = "DIR", value_hint = ValueHint::AnyPath, global = true, help_heading = "Which environment", conflicts_with_all = ["python", "venv"])]
     pub(crate) path: Vec<OsString>,
     /// The sys.path of this interpreter
     #[arg(
         long,
         value_name = "EXE",
+        value_hint = ValueHint::CommandName,
         global = true,
         help_heading = "Which environment",
         conflicts_with = "venv"
@@ -45,18 +48,25 @@ pub(crate) struct Global {
     #[arg(
         long,
         value_name = "DIR",
+        value_hint = ValueHint::DirPath,
         global = true,
         help_heading = "Which environment"
     )]
     pub(crate) venv: Option<PathBuf>,
     /// Treat DIR as the root of the file system, for image and package builds
-    #[arg(long, value_name = "DIR", global = true, help_heading = "Which environment", conflicts_with_all = ["python", "venv"])]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, global = true, help_heading = "Which environment", conflicts_with_all = ["python", "venv"])]
     pub(crate) root: Option<PathBuf>,
     /// Use this cache root and no other (also: EPCACHE_PATH, a list)
-    #[arg(long, value_name = "DIR", global = true, help_heading = "Which cache")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, global = true, help_heading = "Which cache")]
     pub(crate) cache_dir: Option<PathBuf>,
-    /// How much is checked: exact, fast, only or off (also: EPCACHE_MODE)
-    #[arg(long, value_name = "MODE", global = true, help_heading = "Which cache")]
+    /// How much is checked before the cache is believed (also: EPCACHE_MODE)
+    #[arg(
+        long,
+        value_name = "MODE",
+        value_parser = PossibleValuesParser::new(modes()).try_map(|mode| mode.parse::<Mode>()),
+        global = true,
+        help_heading = "Which cache"
+    )]
     pub(crate) mode: Option<Mode>,
     /// Output format; by default table on a terminal, plain (tab separated) otherwise
     #[arg(
@@ -67,7 +77,7 @@ pub(crate) struct Global {
         help_heading = "Output"
     )]
     pub(crate) format: Option<Format>,
-    /// No warnings, and of 'sync' and 'prune' no report
+    /// No warnings, notes and progress, and of 'sync' and 'prune' no report
     #[arg(
         short,
         long,
@@ -76,7 +86,7 @@ pub(crate) struct Global {
         conflicts_with = "verbose"
     )]
     pub(crate) quiet: bool,
-    /// Say more: what in the cache is not used, and why
+    /// Say more: what in the cache is not used and why, what has nothing to be told about it
     #[arg(short, long, global = true, help_heading = "Output")]
     pub(crate) verbose: bool,
     /// Colors: auto (on a terminal, unless NO_COLOR is set), always or never
@@ -92,12 +102,27 @@ pub(crate) struct Global {
     pub(crate) color: When,
 }
 
+/// The modes, each with what it means.
+fn modes() -> [PossibleValue; 4] {
+    [
+        (
+            "exact",
+            "Each path entry and each distribution (the default)",
+        ),
+        ("fast", "Each path entry only"),
+        ("only", "Nothing: path entries are not looked at"),
+        ("off", "No cache is used"),
+    ]
+    .map(|(mode, help)| PossibleValue::new(mode).help(help))
+}
+
 /// The form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// Tab separated; tab, newline and backslash in a field are escaped as \t, \n and \\
+    /// Tab separated; in a field, tab, newline, carriage return and backslash are \t, \n, \r and
+    /// \\, other control characters \x and two digits
     Plain,
-    /// One list
+    /// One list; of 'paths' one object
     Json,
     /// One object a line
     Jsonl,
@@ -141,7 +166,7 @@ pub(crate) enum Command {
     Status,
     /// Compare the cache with the sources, byte for byte
     ///
-    /// Exits with 1 on any difference.
+    /// Exits with 1 on any difference, and if there is nothing to compare with.
     #[command(after_help = "Example: epcache verify --repair")]
     Verify {
         /// Remove what differs and sync again
@@ -160,7 +185,7 @@ pub(crate) enum Command {
     Paths,
     /// A completion script for a shell
     #[command(
-        after_help = "Example: epcache completions bash > ~/.local/share/bash-completion/completions/epcache"
+        after_help = "Example: mkdir -p ~/.local/share/bash-completion/completions\n         epcache completions bash > ~/.local/share/bash-completion/completions/epcache"
     )]
     Completions {
         /// The shell
@@ -168,10 +193,11 @@ pub(crate) enum Command {
     },
     /// The manual page, or all of them into a directory
     #[command(
-        after_help = "Example: epcache man | man -l -\n         epcache man /usr/share/man/man1"
+        after_help = "Example: epcache man | man -l -\n         epcache man /usr/local/share/man/man1"
     )]
     Man {
-        /// Write epcache.1 and a page for each subcommand here
+        /// Write epcache.1 and a page for each subcommand here; the directory must exist
+        #[arg(value_hint = ValueHint::DirPath)]
         directory: Option<PathBuf>,
     },
 }
@@ -191,7 +217,7 @@ pub(crate) struct SyncOptions {
     /// Into the vendor root, /usr/share/epcache: mirror files only, for a package build
     #[arg(long)]
     pub(crate) vendor: bool,
-    /// Also a sealed index, which vouches for an image that holds both
-    #[arg(long, requires = "vendor")]
+    /// With --vendor: also a sealed index, which vouches for an image that holds both
+    #[arg(long)]
     pub(crate) seal: bool,
 }

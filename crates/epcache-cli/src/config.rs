@@ -1,11 +1,17 @@
 //! `epcache.ini`: what the command line and the environment leave open.
 //!
-//! The user's is asked first, then the system's. Like a cache it counts only if nobody else could
-//! have written it.
+//! The user's is asked first, then the system's; with `--root` the image's alone, as a build must
+//! not depend on who runs it. Like a cache it counts only if nobody else could have written it.
 
+use crate::output::{shown, without_number};
 use anyhow::{Context, Result, anyhow, bail};
 use epcache::Mode;
 use ini::Ini;
+use rustix::fs::OFlags;
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// The system's configuration.
@@ -14,130 +20,334 @@ const SYSTEM: &str = "/etc/epcache/epcache.ini";
 /// The largest configuration that is read, in bytes.
 const MAX_CONFIG: u64 = 1 << 20;
 
+/// The settings that there are.
+const SETTINGS: &str = "[epcache] mode, path and [system] path-entries";
+
 /// What the configuration says.
 #[derive(Debug, Default)]
 pub(crate) struct Config {
+    pub(crate) settings: Settings,
+    /// Where it was looked for, in the order in which it counts.
+    pub(crate) files: Vec<ConfigFile>,
+}
+
+/// The settings of one file, or of all.
+#[derive(Debug, Default)]
+pub(crate) struct Settings {
     /// `mode` in `[epcache]`.
     pub(crate) mode: Option<Mode>,
     /// `path` in `[epcache]`: a list of cache roots, like `EPCACHE_PATH`.
     pub(crate) path: Option<String>,
     /// `path-entries` in `[system]`: more for `sync --system`, a list like `PATH`.
     pub(crate) system_path_entries: Vec<PathBuf>,
-    /// The files that do not count, and why.
-    pub(crate) skipped: Vec<String>,
 }
 
-/// Where the configuration is looked for: the user's, then the system's.
-pub(crate) fn files() -> Vec<PathBuf> {
-    epcache::layout::user_config_directory()
-        .map(|directory| directory.join("epcache.ini"))
+/// A file that may hold a configuration.
+#[derive(Debug)]
+pub(crate) struct ConfigFile {
+    pub(crate) path: PathBuf,
+    pub(crate) found: Found,
+}
+
+/// What there is in the place of a configuration file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Nothing, which is no fault.
+    Absent,
+    /// A configuration.
+    Read,
+    /// Something that does not count, for this reason.
+    NotUsed(String),
+}
+
+impl Config {
+    /// Reads the image's file if `root` is one, else the user's and the system's; what the first
+    /// says wins. A missing file says nothing.
+    pub(crate) fn read(root: Option<&Path>) -> Result<Self> {
+        let mut config = Self::default();
+        for path in files(root) {
+            let found = match text_of(&path)? {
+                Text::Absent => Found::Absent,
+                Text::NotUsed(why) => Found::NotUsed(why),
+                Text::Read(text) => {
+                    let settings = Settings::parse(&shown(&path), &text)
+                        .map_err(|error| anyhow!("{error:#}; correct it, or remove the file"))?;
+                    config.settings.add(settings);
+                    Found::Read
+                }
+            };
+            config.files.push(ConfigFile { path, found });
+        }
+        Ok(config)
+    }
+
+    /// The files that do not count, and why.
+    pub(crate) fn not_used(&self) -> impl Iterator<Item = String> {
+        self.files.iter().filter_map(|file| match &file.found {
+            Found::NotUsed(why) => Some(format!(
+                "{}: configuration not used: {why}",
+                file.path.display()
+            )),
+            Found::Absent | Found::Read => None,
+        })
+    }
+}
+
+/// Where the configuration is looked for.
+fn files(root: Option<&Path>) -> Vec<PathBuf> {
+    if let Some(root) = root {
+        return vec![root.join(SYSTEM.trim_start_matches('/'))];
+    }
+    let user = epcache::layout::user_config_directory().filter(|path| path.is_absolute());
+    user.map(|directory| directory.join("epcache.ini"))
         .into_iter()
         .chain([PathBuf::from(SYSTEM)])
         .collect()
 }
 
-impl Config {
-    /// Reads both files; what the first says wins. A missing file says nothing.
-    pub(crate) fn read() -> Result<Self> {
-        let mut config = Self::default();
-        for file in files() {
-            let read = Self::read_file(&file)
-                .with_context(|| format!("{}: correct it, or remove it", file.display()))?;
-            config.mode = config.mode.or(read.mode);
-            config.path = config.path.or(read.path);
-            config.system_path_entries.extend(read.system_path_entries);
-            config.skipped.extend(read.skipped);
-        }
-        Ok(config)
+/// What a configuration file says, if there is one that counts.
+enum Text {
+    Absent,
+    NotUsed(String),
+    Read(String),
+}
+
+/// Reads a file that may hold a configuration. It is opened once, without waiting for a FIFO's
+/// writer, and all that decides is known of what was opened.
+///
+/// # Errors
+/// It counts, and can't be read.
+fn text_of(path: &Path) -> Result<Text> {
+    let mut open = OpenOptions::new();
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits();
+    let file = match open.read(true).custom_flags(flags.cast_signed()).open(path) {
+        Ok(file) => file,
+        Err(error) => return not_opened(path, &error),
+    };
+    let stat = file.metadata();
+    let stat = stat.map_err(|error| refusal(path, without_number(&error.to_string())))?;
+    if let Err(why) = epcache::check_trust(&stat) {
+        // As when root runs with the HOME of somebody else.
+        return Ok(Text::NotUsed(why.to_string()));
+    }
+    let what = match stat {
+        stat if stat.is_dir() => "is a directory",
+        stat if !stat.is_file() => "not a regular file",
+        _ => return bounded(file, path),
+    };
+    Err(refusal(path, what))
+}
+
+/// What it means that a file can't be opened. Where it can't even be looked at, it is no
+/// configuration of ours: as when somebody runs with the HOME of root.
+fn not_opened(path: &Path, error: &io::Error) -> Result<Text> {
+    if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) {
+        return Ok(Text::Absent);
+    }
+    match std::fs::metadata(path) {
+        Err(error) => Ok(Text::NotUsed(format!(
+            "{} (is HOME right?)",
+            without_number(&error.to_string())
+        ))),
+        Ok(stat) => match epcache::check_trust(&stat) {
+            Err(why) => Ok(Text::NotUsed(why.to_string())),
+            Ok(()) if !stat.is_file() => Err(refusal(path, "not a regular file")),
+            Ok(()) => Err(refusal(path, without_number(&error.to_string()))),
+        },
+    }
+}
+
+fn bounded(file: File, path: &Path) -> Result<Text> {
+    let mut text = Vec::new();
+    file.take(MAX_CONFIG + 1)
+        .read_to_end(&mut text)
+        .map_err(|error| refusal(path, without_number(&error.to_string())))?;
+    if text.len() as u64 > MAX_CONFIG {
+        return Err(refusal(path, "larger than 1 MiB"));
+    }
+    match String::from_utf8(text) {
+        Ok(text) => Ok(Text::Read(text)),
+        Err(_) => Err(refusal(path, "not UTF-8")),
+    }
+}
+
+fn refusal(path: &Path, why: impl AsRef<str>) -> anyhow::Error {
+    let why = why.as_ref();
+    anyhow!("{}: {why}; correct it, or remove the file", path.display())
+}
+
+impl Settings {
+    /// Takes over what is not said yet.
+    fn add(&mut self, other: Self) {
+        self.mode = self.mode.or(other.mode);
+        self.path = self.path.take().or(other.path);
+        self.system_path_entries.extend(other.system_path_entries);
     }
 
-    fn read_file(file: &Path) -> Result<Self> {
-        let stat = match std::fs::metadata(file) {
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
-                ) =>
-            {
-                return Ok(Self::default());
-            }
-            stat => stat?,
-        };
-        if !stat.is_file() || stat.len() > MAX_CONFIG {
-            bail!("not a file of at most {MAX_CONFIG} bytes");
+    /// The settings in the text of a file, whose name is for what is said of it.
+    fn parse(name: &str, text: &str) -> Result<Self> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        if let Some(number) = stray_line(text) {
+            return Err(misread(name, text, number));
         }
-        if let Err(why) = epcache::check_trust(&stat) {
-            // As when root runs with the HOME of somebody else.
-            let skipped = vec![format!("{}: configuration not used: {why}", file.display())];
-            return Ok(Self {
-                skipped,
-                ..Self::default()
-            });
-        }
-        Self::parse(&std::fs::read_to_string(file)?)
-    }
-
-    fn parse(text: &str) -> Result<Self> {
-        let ini = Ini::load_from_str_noescape(text)?;
-        let mut config = Self::default();
+        let ini = Ini::load_from_str_noescape(text);
+        let ini = ini.map_err(|error| misread(name, text, error.line))?;
+        let mut settings = Self::default();
+        let mut said = Vec::new();
         for (section, properties) in &ini {
             for (key, value) in properties {
-                match (section.unwrap_or_default(), key) {
-                    ("epcache", "mode") => {
-                        config.mode =
-                            Some(value.parse().map_err(|error| anyhow!("mode: {error}"))?);
-                    }
-                    ("epcache", "path") => config.path = Some(value.to_owned()),
-                    ("system", "path-entries") => {
-                        config.system_path_entries = std::env::split_paths(value).collect();
-                        let relative = config
-                            .system_path_entries
-                            .iter()
-                            .find(|path| path.is_relative());
-                        if let Some(path) = relative {
-                            bail!("path-entries: {} is not an absolute path", path.display());
-                        }
-                    }
-                    (section, key) => bail!(
-                        "[{section}] {key}: no such setting; there are [epcache] mode, path and [system] path-entries"
-                    ),
+                let section = section.unwrap_or_default();
+                if said.contains(&(section, key)) {
+                    bail!("{name}: [{section}] {key}: given twice");
                 }
+                said.push((section, key));
+                let set = settings.set(section, key, value);
+                set.with_context(|| name.to_owned())?;
             }
         }
-        Ok(config)
+        Ok(settings)
     }
+
+    fn set(&mut self, section: &str, key: &str, value: &str) -> Result<()> {
+        match (section, key) {
+            ("epcache", "mode") => {
+                let mode = value.parse();
+                self.mode = Some(mode.map_err(|error| anyhow!("[epcache] mode: {error}"))?);
+            }
+            ("epcache", "path") => {
+                absolute_paths(value.as_ref()).context("[epcache] path")?;
+                self.path = Some(value.to_owned());
+            }
+            ("system", "path-entries") => {
+                self.system_path_entries =
+                    absolute_paths(value.as_ref()).context("[system] path-entries")?;
+            }
+            ("", "mode" | "path") => bail!("{key}: outside of a section; put it below [epcache]"),
+            ("", "path-entries") => bail!("{key}: outside of a section; put it below [system]"),
+            ("", _) => bail!("{key}: no such setting; there are {SETTINGS}"),
+            (section, key) => bail!("[{section}] {key}: no such setting; there are {SETTINGS}"),
+        }
+        Ok(())
+    }
+}
+
+/// The items of a list like `PATH`, all of which must be absolute: what they mean must not depend
+/// on the current directory.
+pub(crate) fn absolute_paths(list: &OsStr) -> Result<Vec<PathBuf>> {
+    let paths: Vec<PathBuf> = std::env::split_paths(list)
+        .filter(|path| !path.as_os_str().is_empty())
+        .collect();
+    if let Some(path) = paths.iter().find(|path| path.is_relative()) {
+        let looks_expandable = path.to_string_lossy().contains(['~', '$']);
+        bail!(
+            "{:?} is not an absolute path{}",
+            shown(path),
+            if looks_expandable {
+                " (\"~\" and variables are not expanded)"
+            } else {
+                ""
+            }
+        );
+    }
+    Ok(paths)
+}
+
+/// The line of a text that can be no part of a configuration, from 1, if there is one. The parser
+/// would take it and the next line for one name.
+fn stray_line(text: &str) -> Option<usize> {
+    let stray = |line: &str| {
+        let line = line.trim();
+        !(line.is_empty() || line.starts_with(['#', ';', '[']) || line.contains(['=', ':']))
+    };
+    text.lines().position(stray).map(|index| index + 1)
+}
+
+/// The error that a line is.
+fn misread(name: &str, text: &str, number: usize) -> anyhow::Error {
+    let index = number.saturating_sub(1);
+    let line = text.lines().nth(index).unwrap_or_default().trim();
+    anyhow!("{name}:{number}: {line:?} is no setting (expected name = value)")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn error(text: &str) -> String {
+        Settings::parse("f", text)
+            .err()
+            .map(|error| format!("{error:#}"))
+            .unwrap_or_default()
+    }
+
     #[test]
     fn the_settings_are_read() -> Result<()> {
-        let config = Config::parse(
-            "# a comment\n[epcache]\nmode = fast\npath = /a:/b\n[system]\npath-entries = /opt/x:/opt/y\n",
+        let settings = Settings::parse(
+            "f",
+            "\u{feff}# a comment\n[epcache]\nmode = fast\npath = /a:/b\n[system]\npath-entries = /opt/x:/opt/y\n",
         )?;
         assert_eq!(
-            (config.mode, config.path.as_deref()),
+            (settings.mode, settings.path.as_deref()),
             (Some(Mode::Fast), Some("/a:/b"))
         );
         assert_eq!(
-            config.system_path_entries,
+            settings.system_path_entries,
             [Path::new("/opt/x"), Path::new("/opt/y")]
         );
         Ok(())
     }
 
     #[test]
+    fn an_empty_list_has_no_items() -> Result<()> {
+        let settings = Settings::parse("f", "[system]\npath-entries =\n")?;
+        assert!(settings.system_path_entries.is_empty());
+        Ok(())
+    }
+
+    #[test]
     fn an_unknown_setting_or_mode_is_an_error_that_names_it() {
-        let error = |text| {
-            Config::parse(text)
-                .err()
-                .map(|error| error.to_string())
-                .unwrap_or_default()
-        };
-        assert!(error("[epcache]\nmod = fast").contains("[epcache] mod"));
+        assert!(error("[epcache]\nmod = fast").contains("[epcache] mod: no such setting"));
         assert!(error("[epcache]\nmode = quick").contains("\"quick\" is no mode"));
-        assert!(error("[system]\npath-entries = /a:b").contains("b is not an absolute path"));
+        assert_eq!(
+            error("mode = fast"),
+            "f: mode: outside of a section; put it below [epcache]"
+        );
+    }
+
+    #[test]
+    fn a_setting_that_is_given_twice_is_an_error() {
+        for twice in [
+            "[epcache]\nmode = fast\nmode = only",
+            "[epcache]\nmode = fast\n[system]\n[epcache]\nmode = fast",
+        ] {
+            assert_eq!(error(twice), "f: [epcache] mode: given twice");
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_no_setting_is_an_error_with_its_number() {
+        for text in [
+            "[epcache]\ngarbage\n",
+            "[epcache]\ngarbage\nmode = fast",
+            "[epcache]\ngarbage\n\n[system]\n",
+        ] {
+            assert_eq!(
+                error(text),
+                "f:2: \"garbage\" is no setting (expected name = value)",
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_path_that_is_not_absolute_is_an_error() {
+        assert_eq!(
+            error("[epcache]\npath = /a:~/c"),
+            "f: [epcache] path: \"~/c\" is not an absolute path (\"~\" and variables are not expanded)"
+        );
+        assert_eq!(
+            error("[system]\npath-entries = /a:b"),
+            "f: [system] path-entries: \"b\" is not an absolute path"
+        );
     }
 }

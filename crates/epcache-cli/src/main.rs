@@ -8,11 +8,11 @@ mod commands;
 mod config;
 mod output;
 mod setting;
+mod usage;
 
 use anyhow::Result;
 use clap::Parser;
-use clap::error::ErrorKind;
-use cli::{Cli, Command};
+use cli::{Cli, Command, Global};
 use output::Output;
 use setting::Setting;
 use std::process::ExitCode;
@@ -28,47 +28,73 @@ pub(crate) enum Exit {
     Failed = 2,
 }
 
+impl Exit {
+    /// That of a subcommand that was asked for something.
+    pub(crate) fn of_rows<R>(rows: &[R]) -> Self {
+        if rows.is_empty() {
+            Self::Nothing
+        } else {
+            Self::Found
+        }
+    }
+
+    /// That of a subcommand that was to do something.
+    pub(crate) fn of_doing(failed: bool) -> Self {
+        if failed { Self::Failed } else { Self::Found }
+    }
+}
+
 fn main() -> ExitCode {
-    let exit = match Cli::try_parse() {
-        Ok(cli) => match run(cli) {
-            Ok(exit) => exit,
-            // Whoever reads has read enough (`epcache query | head -1`): that is no error.
-            Err(error) if is_broken_pipe(&error) => Exit::Found,
-            Err(error) => {
-                output::complain(&format!("{error:#}"));
-                Exit::Failed
-            }
-        },
-        Err(error) => usage(&error),
+    let result = match Cli::try_parse() {
+        Ok(cli) => run(cli),
+        Err(error) => usage::tell(&error),
+    };
+    let exit = match result {
+        Ok(exit) => exit,
+        // Whoever reads has read enough (`epcache query | head -1`): that is no error.
+        Err(error) if is_broken_pipe(&error) => Exit::Found,
+        Err(error) => {
+            output::complain(&format!("{error:#}"));
+            Exit::Failed
+        }
     };
     ExitCode::from(exit as u8)
 }
 
-fn run(cli: Cli) -> Result<Exit> {
-    match cli.command {
-        Command::Completions { shell } => return commands::completions::run(shell),
-        Command::Man { directory } => return commands::man::run(directory.as_deref()),
-        _ => {}
-    }
-    let setting = Setting::new(cli.global)?;
-    let mut output = Output::new(&setting)?;
-    for skipped in &setting.config.skipped {
-        output.warn(skipped);
-    }
-    let exit = match cli.command {
-        Command::Sync(options) => commands::sync::run(&setting, &mut output, &options),
-        Command::Query { group, name } => {
-            commands::query::run(&setting, &mut output, group.as_deref(), name.as_deref())
+fn run(Cli { global, command }: Cli) -> Result<Exit> {
+    use commands::{completions, dists, groups, man, paths, prune, query, status, sync, verify};
+    match command {
+        Command::Sync(options) => with(global, |setting, out| sync::run(setting, out, &options)),
+        Command::Query { group, name } => with(global, |setting, out| {
+            query::run(setting, out, group.as_deref(), name.as_deref())
+        }),
+        Command::Groups => with(global, groups::run),
+        Command::Dists => with(global, dists::run),
+        Command::Status => with(global, status::run),
+        Command::Verify { repair } => {
+            with(global, |setting, out| verify::run(setting, out, repair))
         }
-        Command::Groups => commands::groups::run(&setting, &mut output),
-        Command::Dists => commands::dists::run(&setting, &mut output),
-        Command::Status => commands::status::run(&setting, &mut output),
-        Command::Verify { repair } => commands::verify::run(&setting, &mut output, repair),
-        Command::Prune { dry_run } => commands::prune::run(&setting, &mut output, dry_run),
-        Command::Paths => commands::paths::run(&setting, &mut output),
-        Command::Completions { .. } | Command::Man { .. } => Ok(Exit::Found), // done above
-    }?;
-    output.finish()?;
+        Command::Prune { dry_run } => {
+            with(global, |setting, out| prune::run(setting, out, dry_run))
+        }
+        Command::Paths => with(global, paths::run),
+        Command::Completions { shell } => completions::run(shell),
+        Command::Man { directory } => man::run(directory.as_deref()),
+    }
+}
+
+/// Runs a subcommand that acts on an environment and caches.
+fn with(
+    global: Global,
+    subcommand: impl FnOnce(&Setting, &mut Output) -> Result<Exit>,
+) -> Result<Exit> {
+    let mut output = Output::new(&global);
+    let setting = Setting::new(global)?;
+    for not_used in setting.config.not_used() {
+        output.warn(&not_used);
+    }
+    let exit = subcommand(&setting, &mut output)?;
+    output.flush()?;
     Ok(exit)
 }
 
@@ -81,38 +107,6 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()
         .any(|cause| kind(cause) == Some(std::io::ErrorKind::BrokenPipe))
-}
-
-/// What clap has to say: help as it is, an error in one line.
-fn usage(error: &clap::Error) -> Exit {
-    if matches!(
-        error.kind(),
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
-    ) {
-        // Help that nobody reads to the end is no error either.
-        let _ = error.print();
-        return Exit::Found;
-    }
-    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        let _ = error.print();
-        return Exit::Failed;
-    }
-    let text = error.render().to_string();
-    let lines: Vec<_> = text
-        .lines()
-        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
-        .map(str::trim)
-        .collect();
-    let said = lines
-        .into_iter()
-        .filter(|line| !line.is_empty())
-        .collect::<Vec<_>>()
-        .join("; ");
-    output::complain(&format!(
-        "{}; see 'epcache --help'",
-        said.trim_start_matches("error: ")
-    ));
-    Exit::Failed
 }
 
 #[cfg(test)]

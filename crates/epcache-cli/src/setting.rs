@@ -1,14 +1,14 @@
 //! What all subcommands act on: which path entries, which roots, how much is checked. Put together
 //! once, from the command line, then the environment, then the configuration.
 
-use crate::cli::{Global, When};
-use crate::config::Config;
+use crate::cli::Global;
+use crate::config::{Config, absolute_paths};
 use anyhow::{Context, Result, anyhow, bail};
 use epcache::interpreter::{self, Environment, Memory};
 use epcache::layout;
 use epcache::{Cache, Mode, PathEntry, Root, RootKind};
 use std::env;
-use std::io::IsTerminal;
+use std::ffi::OsString;
 
 /// The directory in the user's root that holds what interpreters answered.
 const MEMORY: &str = ".interpreters";
@@ -21,41 +21,23 @@ pub(crate) struct Setting {
 }
 
 impl Setting {
-    pub(crate) fn new(global: Global) -> Result<Self> {
-        if let Some(root) = &global.root
-            && !root.is_dir()
-        {
-            bail!(
-                "--root {}: not a directory; name the root of the image or package",
-                root.display()
-            );
-        }
-        let config = Config::read()?;
-        let mode = match (global.mode, env::var("EPCACHE_MODE")) {
-            (Some(mode), _) => mode,
-            (None, Ok(mode)) if !mode.is_empty() => mode
-                .parse()
-                .map_err(|error| anyhow!("EPCACHE_MODE: {error}"))?,
-            _ => config.mode.unwrap_or_default(),
-        };
-        let roots = match (&global.cache_dir, env::var_os("EPCACHE_PATH"), &config.path) {
-            (Some(path), ..) => vec![Root {
-                path: std::path::absolute(path)
-                    .with_context(|| format!("--cache-dir {}", path.display()))?,
-                kind: RootKind::User,
-            }],
-            _ if global.root.is_some() => {
-                layout::roots_within(global.root.as_deref().unwrap_or("/".as_ref()))
+    pub(crate) fn new(mut global: Global) -> Result<Self> {
+        if let Some(root) = &mut global.root {
+            if !root.is_dir() {
+                bail!(
+                    "--root {}: not a directory; name the root of the image or package",
+                    root.display()
+                );
             }
-            (None, Some(list), _) => layout::roots_in(&list),
-            (None, None, Some(list)) => layout::roots_in(list.as_ref()),
-            (None, None, None) => layout::default_roots(),
-        };
+            *root = std::path::absolute(&*root)
+                .with_context(|| format!("--root {}", root.display()))?;
+        }
+        let config = Config::read(global.root.as_deref())?;
         Ok(Self {
+            mode: mode(&global, &config)?,
+            roots: roots(&global, &config)?,
             global,
             config,
-            mode,
-            roots,
         })
     }
 
@@ -87,48 +69,50 @@ impl Setting {
 
     /// The environment that is meant.
     pub(crate) fn environment(&self) -> Result<Environment> {
+        let Global {
+            path,
+            root,
+            python,
+            venv,
+            ..
+        } = &self.global;
+        if !path.is_empty() || root.is_some() {
+            return Ok(self.system_environment());
+        }
         let memory = self.memory();
-        Ok(
-            match (
-                &self.global.path,
-                &self.global.root,
-                &self.global.python,
-                &self.global.venv,
-            ) {
-                (path, ..) if !path.is_empty() => Environment::given(path.clone()),
-                (_, Some(root), ..) => {
-                    Environment::well_known(Some(root), &self.config.system_path_entries)
-                }
-                (_, _, Some(python), _) => interpreter::python(python, memory.as_ref())?,
-                (_, _, _, Some(venv)) => interpreter::venv(venv, memory.as_ref())?,
-                _ => interpreter::default(memory.as_ref())?,
-            },
-        )
+        let memory = memory.as_ref();
+        Ok(if let Some(python) = python {
+            interpreter::python(python, memory)?
+        } else if let Some(venv) = venv {
+            interpreter::venv(venv, memory)?
+        } else {
+            interpreter::default(memory)?
+        })
     }
 
-    /// Its path entries.
+    /// That of the system: what `--path` names, else the well-known site directories.
+    fn system_environment(&self) -> Environment {
+        let Global { path, root, .. } = &self.global;
+        if path.is_empty() {
+            let more = &self.config.settings.system_path_entries;
+            Environment::well_known(root.as_deref(), more)
+        } else {
+            Environment::given(path.clone())
+        }
+    }
+
+    /// The path entries of the environment that is meant.
     pub(crate) fn path(&self) -> Result<Vec<PathEntry>> {
         Ok(self.path_entries(self.environment()?))
     }
 
-    /// Those of the system: what `--path` names, else the well-known site directories.
+    /// Those of the system.
     pub(crate) fn system_path(&self) -> Vec<PathEntry> {
-        let given = &self.global.path;
-        let well_known = || {
-            Environment::well_known(
-                self.global.root.as_deref(),
-                &self.config.system_path_entries,
-            )
-        };
-        self.path_entries(if given.is_empty() {
-            well_known()
-        } else {
-            Environment::given(given.clone())
-        })
+        self.path_entries(self.system_environment())
     }
 
     fn path_entries(&self, environment: Environment) -> Vec<PathEntry> {
-        let entry = |string| match &self.global.root {
+        let entry = |string: OsString| match &self.global.root {
             Some(root) => PathEntry::within(root, string),
             None => PathEntry::new(string),
         };
@@ -144,16 +128,42 @@ impl Setting {
             .filter(|_| self.mode != Mode::Off)?;
         Some(Memory::in_directory(root.path.join(MEMORY)))
     }
+}
 
-    /// Whether to color what goes to standard output.
-    pub(crate) fn color(&self) -> bool {
-        match self.global.color {
-            When::Always => true,
-            When::Never => false,
-            When::Auto => {
-                std::io::stdout().is_terminal()
-                    && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-            }
-        }
+/// How much is checked.
+fn mode(global: &Global, config: &Config) -> Result<Mode> {
+    if let Some(mode) = global.mode {
+        return Ok(mode);
     }
+    match env::var_os("EPCACHE_MODE").filter(|mode| !mode.is_empty()) {
+        Some(mode) => mode
+            .to_string_lossy()
+            .parse()
+            .map_err(|error| anyhow!("EPCACHE_MODE: {error}")),
+        None => Ok(config.settings.mode.unwrap_or_default()),
+    }
+}
+
+/// The cache roots. A list of them in the configuration was looked at when it was read.
+fn roots(global: &Global, config: &Config) -> Result<Vec<Root>> {
+    if let Some(path) = &global.cache_dir {
+        let path =
+            std::path::absolute(path).with_context(|| format!("--cache-dir {}", path.display()))?;
+        let kind = RootKind::User;
+        return Ok(vec![Root { path, kind }]);
+    }
+    if let Some(root) = &global.root {
+        return Ok(layout::roots_within(root));
+    }
+    if let Some(list) = env::var_os("EPCACHE_PATH") {
+        absolute_paths(&list).context("EPCACHE_PATH")?;
+        return Ok(layout::roots_in(&list));
+    }
+    if let Some(list) = &config.settings.path {
+        return Ok(layout::roots_in(list.as_ref()));
+    }
+    let mut roots = layout::default_roots();
+    // A relative HOME names no directory of the user's.
+    roots.retain(|root| root.path.is_absolute());
+    Ok(roots)
 }

@@ -1,7 +1,7 @@
 //! `epcache dists`: the distributions, with what each declares.
 
 use crate::Exit;
-use crate::output::{Output, Row};
+use crate::output::{Column, Output, Row};
 use crate::setting::Setting;
 use anyhow::Result;
 use epcache::resolve::DistInfo;
@@ -12,11 +12,7 @@ pub(crate) fn run(setting: &Setting, output: &mut Output) -> Result<Exit> {
     let dists = setting.cache().dists(&setting.path()?);
     let rows: Vec<_> = dists.iter().map(DistRow::of).collect();
     output.rows(&rows)?;
-    Ok(if rows.is_empty() {
-        Exit::Nothing
-    } else {
-        Exit::Found
-    })
+    Ok(Exit::of_rows(&rows))
 }
 
 #[derive(Serialize)]
@@ -46,8 +42,15 @@ impl<'a> DistRow<'a> {
 }
 
 impl Row for DistRow<'_> {
-    const TITLES: &'static [&'static str] =
-        &["NAME", "VERSION", "ENTRY POINTS", "SHADOWED", "PATH ENTRY"];
+    fn titles(&self) -> &'static [Column] {
+        &[
+            Column::Text("NAME"),
+            Column::Text("VERSION"),
+            Column::Number("ENTRIES"),
+            Column::Text("SHADOWED"),
+            Column::Path("PATH ENTRY"),
+        ]
+    }
 
     fn columns(&self) -> Vec<Cow<'_, str>> {
         let version = self.version.as_deref().unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use crate::Exit;
 use crate::commands::query::warn;
-use crate::output::{Output, Row};
+use crate::output::{Column, Output, Row};
 use crate::setting::Setting;
 use anyhow::Result;
 use epcache::Select;
@@ -24,11 +24,7 @@ pub(crate) fn run(setting: &Setting, output: &mut Output) -> Result<Exit> {
         .map(|(group, count)| GroupRow { group, count })
         .collect();
     output.rows(&rows)?;
-    Ok(if rows.is_empty() {
-        Exit::Nothing
-    } else {
-        Exit::Found
-    })
+    Ok(Exit::of_rows(&rows))
 }
 
 #[derive(Serialize)]
@@ -38,7 +34,9 @@ struct GroupRow<'a> {
 }
 
 impl Row for GroupRow<'_> {
-    const TITLES: &'static [&'static str] = &["GROUP", "ENTRY POINTS"];
+    fn titles(&self) -> &'static [Column] {
+        &[Column::Text("GROUP"), Column::Number("ENTRY POINTS")]
+    }
 
     fn columns(&self) -> Vec<Cow<'_, str>> {
         vec![self.group.into(), self.count.to_string().into()]

@@ -10,3 +10,22 @@ pub(crate) mod query;
 pub(crate) mod status;
 pub(crate) mod sync;
 pub(crate) mod verify;
+
+use epcache::PathEntry;
+use epcache::layout::Unusable;
+use std::io::ErrorKind;
+
+/// Whether there is nothing in the place of a path entry. What can't be looked at may well be there.
+fn is_absent(path_entry: &PathEntry) -> bool {
+    std::fs::symlink_metadata(path_entry.location())
+        .is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
+}
+
+/// Why a root does not count, in words; nothing if there is just none.
+fn why_not_used(unusable: &Unusable) -> Option<String> {
+    match unusable {
+        Unusable::Absent => None,
+        Unusable::NotTrusted(why) => Some(format!("not trusted: {why}")),
+        Unusable::Broken(why) => Some(why.clone()),
+    }
+}

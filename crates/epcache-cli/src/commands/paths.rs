@@ -1,35 +1,23 @@
 //! `epcache paths`: where things are.
 
 use crate::Exit;
-use crate::config;
-use crate::output::{Output, Row};
+use crate::commands::why_not_used;
+use crate::config::{ConfigFile, Found};
+use crate::output::{Column, Output, Row, shown};
 use crate::setting::Setting;
 use anyhow::Result;
-use epcache::layout;
+use epcache::Root;
+use epcache::layout::{self, Unusable};
 use serde::Serialize;
 use std::borrow::Cow;
+use std::ffi::OsStr;
 
 pub(crate) fn run(setting: &Setting, output: &mut Output) -> Result<Exit> {
     let environment = setting.environment()?;
-    let shown = |path: &std::path::Path| path.display().to_string();
     let places = Places {
         mode: setting.mode.to_string(),
-        roots: setting
-            .roots
-            .iter()
-            .map(|root| RootPlace {
-                kind: root.kind.name(),
-                path: shown(&root.path),
-                exists: root.path.exists(),
-            })
-            .collect(),
-        config: config::files()
-            .iter()
-            .map(|path| FilePlace {
-                path: shown(path),
-                exists: path.exists(),
-            })
-            .collect(),
+        roots: setting.roots.iter().map(RootPlace::of).collect(),
+        config: setting.config.files.iter().map(FilePlace::of).collect(),
         interpreter: environment.executable.as_deref().map(shown),
         found_by: environment.how.as_str(),
         version: environment
@@ -49,14 +37,14 @@ pub(crate) fn run(setting: &Setting, output: &mut Output) -> Result<Exit> {
 }
 
 /// The mirrors of a path entry that exist.
-fn mirrors(setting: &Setting, path_entry: &std::ffi::OsStr) -> Vec<String> {
+fn mirrors(setting: &Setting, path_entry: &OsStr) -> Vec<String> {
     let mirrors = setting
         .roots
         .iter()
         .filter_map(|root| layout::mirror_of(root, path_entry));
     mirrors
         .filter(|mirror| mirror.is_dir())
-        .map(|mirror| mirror.display().to_string())
+        .map(|mirror| shown(&mirror))
         .collect()
 }
 
@@ -76,12 +64,39 @@ struct RootPlace {
     kind: &'static str,
     path: String,
     exists: bool,
+    not_used: Option<String>,
+}
+
+impl RootPlace {
+    fn of(root: &Root) -> Self {
+        let unusable = root.usable().err();
+        Self {
+            kind: root.kind.name(),
+            path: shown(&root.path),
+            exists: unusable != Some(Unusable::Absent),
+            not_used: unusable.as_ref().and_then(why_not_used),
+        }
+    }
 }
 
 #[derive(Serialize)]
 struct FilePlace {
     path: String,
     exists: bool,
+    not_used: Option<String>,
+}
+
+impl FilePlace {
+    fn of(file: &ConfigFile) -> Self {
+        Self {
+            path: shown(&file.path),
+            exists: file.found != Found::Absent,
+            not_used: match &file.found {
+                Found::NotUsed(why) => Some(format!("not used: {why}")),
+                Found::Absent | Found::Read => None,
+            },
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -91,31 +106,27 @@ struct SysPathItem {
 }
 
 impl Places {
-    fn rows(&self) -> Vec<PlaceRow> {
-        let exists = |exists: bool| if exists { "" } else { "absent" };
-        let row = |what: &str, path: &str, note: &str| PlaceRow {
-            what: what.to_owned(),
-            path: path.to_owned(),
-            note: note.to_owned(),
+    fn rows(&self) -> Vec<PlaceRow<'_>> {
+        let row = |what: &'static str, path, note| PlaceRow {
+            what: what.into(),
+            path,
+            note,
         };
         let mut rows = vec![row("mode", &self.mode, "")];
         rows.extend(self.roots.iter().map(|root| {
-            row(
-                &format!("{} root", root.kind),
-                &root.path,
-                exists(root.exists),
-            )
+            let note = note(root.exists, root.not_used.as_deref());
+            PlaceRow {
+                what: format!("{} root", root.kind).into(),
+                path: &root.path,
+                note,
+            }
         }));
-        rows.extend(
-            self.config
-                .iter()
-                .map(|file| row("configuration", &file.path, exists(file.exists))),
-        );
-        rows.push(row(
-            "interpreter",
-            self.interpreter.as_deref().unwrap_or("none"),
-            self.found_by,
-        ));
+        rows.extend(self.config.iter().map(|file| {
+            let note = note(file.exists, file.not_used.as_deref());
+            row("configuration", &file.path, note)
+        }));
+        let interpreter = self.interpreter.as_deref().unwrap_or("none");
+        rows.push(row("interpreter", interpreter, self.found_by));
         for item in &self.sys_path {
             rows.push(row("path entry", &item.path_entry, ""));
             rows.extend(item.mirrors.iter().map(|mirror| row("mirror", mirror, "")));
@@ -124,21 +135,31 @@ impl Places {
     }
 }
 
-#[derive(Serialize)]
-struct PlaceRow {
-    what: String,
-    path: String,
-    note: String,
+fn note(exists: bool, not_used: Option<&str>) -> &str {
+    not_used.unwrap_or(if exists { "" } else { "absent" })
 }
 
-impl Row for PlaceRow {
-    const TITLES: &'static [&'static str] = &["WHAT", "WHERE", "NOTE"];
+#[derive(Serialize)]
+struct PlaceRow<'a> {
+    what: Cow<'static, str>,
+    path: &'a str,
+    note: &'a str,
+}
+
+impl Row for PlaceRow<'_> {
+    fn titles(&self) -> &'static [Column] {
+        &[
+            Column::Text("WHAT"),
+            Column::Text("NOTE"),
+            Column::Path("WHERE"),
+        ]
+    }
 
     fn columns(&self) -> Vec<Cow<'_, str>> {
         vec![
-            self.what.as_str().into(),
-            self.path.as_str().into(),
-            self.note.as_str().into(),
+            self.what.as_ref().into(),
+            self.note.into(),
+            self.path.into(),
         ]
     }
 }

@@ -1,10 +1,11 @@
 //! `epcache prune`: remove mirrors whose path entry is gone, and leftovers.
 
 use crate::Exit;
-use crate::output::{Output, Row, complain};
+use crate::output::{Column, Output, Row, complain, shown};
 use crate::setting::Setting;
 use anyhow::Result;
-use epcache::RootKind;
+use epcache::prune::Pruned;
+use epcache::{RootKind, layout};
 use serde::Serialize;
 use std::borrow::Cow;
 
@@ -17,40 +18,47 @@ pub(crate) fn run(setting: &Setting, output: &mut Output, dry_run: bool) -> Resu
         .iter()
         .filter(|root| root.kind != RootKind::Vendor)
     {
-        if root.kind == RootKind::System && !epcache::layout::is_writable_by_us(root) {
-            output.note(&format!(
-                "{}: left alone: not yours to write",
-                root.path.display()
-            ));
+        if root.kind == RootKind::System && !layout::is_writable_by_us(root) {
+            let path = root.path.display();
+            output.note(&format!("{path}: left alone: not yours to write"));
             continue;
         }
-        match epcache::prune::root(root, setting.global.root.as_deref(), dry_run) {
-            Ok(pruned) => {
-                rows.extend(pruned.removed.iter().map(|path| PruneRow {
-                    removed: path.display().to_string(),
-                }));
-                failed |= !pruned.errors.is_empty();
-                pruned.errors.iter().for_each(|error| complain(&error.to_string()));
-            }
-            Err(error) => {
-                complain(&error.to_string());
-                failed = true;
-            }
-        }
+        let pruned = epcache::prune::root(root, setting.global.root.as_deref(), dry_run);
+        let Pruned { removed, errors } = pruned.unwrap_or_else(|error| Pruned {
+            errors: vec![error],
+            ..Pruned::default()
+        });
+        rows.extend(removed.iter().map(|path| PruneRow {
+            removed: shown(path),
+            dry_run,
+        }));
+        failed |= !errors.is_empty();
+        errors.iter().for_each(|error| complain(&error.to_string()));
+    }
+    if rows.is_empty() && !failed {
+        output.note("nothing to remove");
     }
     if !output.is_quiet() {
         output.rows(&rows)?;
     }
-    Ok(if failed { Exit::Failed } else { Exit::Found })
+    Ok(Exit::of_doing(failed))
 }
 
 #[derive(Serialize)]
 struct PruneRow {
     removed: String,
+    #[serde(skip)]
+    dry_run: bool,
 }
 
 impl Row for PruneRow {
-    const TITLES: &'static [&'static str] = &["REMOVED"];
+    fn titles(&self) -> &'static [Column] {
+        if self.dry_run {
+            &[Column::Path("WOULD REMOVE")]
+        } else {
+            &[Column::Path("REMOVED")]
+        }
+    }
 
     fn columns(&self) -> Vec<Cow<'_, str>> {
         vec![self.removed.as_str().into()]

@@ -1,7 +1,7 @@
 //! `epcache query`: entry points.
 
 use crate::Exit;
-use crate::output::{Output, Row};
+use crate::output::{Column, Output, Row};
 use crate::setting::Setting;
 use anyhow::Result;
 use epcache::resolve::{Answer, Found};
@@ -19,13 +19,13 @@ pub(crate) fn run(
         .cache()
         .entry_points(&setting.path()?, Select { group, name });
     warn(output, &answer);
-    let rows: Vec<_> = answer.entry_points.iter().map(EntryPointRow::of).collect();
+    let rows: Vec<_> = answer
+        .entry_points
+        .iter()
+        .map(|found| EntryPointRow::of(found, group.is_some()))
+        .collect();
     output.rows(&rows)?;
-    Ok(if rows.is_empty() {
-        Exit::Nothing
-    } else {
-        Exit::Found
-    })
+    Ok(Exit::of_rows(&rows))
 }
 
 /// Says what was left out of an answer.
@@ -51,6 +51,9 @@ struct EntryPointRow<'a> {
     attr: Option<&'a str>,
     extras: Vec<&'a str>,
     dist: Dist<'a>,
+    /// Whether the group is known to whoever asks.
+    #[serde(skip)]
+    of_one_group: bool,
 }
 
 #[derive(Serialize)]
@@ -62,7 +65,7 @@ struct Dist<'a> {
 }
 
 impl<'a> EntryPointRow<'a> {
-    fn of(found: &'a Found) -> Self {
+    fn of(found: &'a Found, of_one_group: bool) -> Self {
         let EntryPoint { group, name, value } = &found.entry_point;
         let reference = found.entry_point.reference();
         let (dist_name, version) = found.dist.name_and_version();
@@ -81,12 +84,26 @@ impl<'a> EntryPointRow<'a> {
                 metadata_dir: found.dist.metadata_dir.to_string_lossy(),
                 path_entry: found.dist.path_entry.to_string_lossy(),
             },
+            of_one_group,
         }
     }
 }
 
 impl Row for EntryPointRow<'_> {
-    const TITLES: &'static [&'static str] = &["GROUP", "NAME", "VALUE", "DISTRIBUTION"];
+    fn titles(&self) -> &'static [Column] {
+        const REST: [Column; 3] = [
+            Column::Text("NAME"),
+            Column::Text("VALUE"),
+            Column::Text("DISTRIBUTION"),
+        ];
+        const ALL: [Column; 4] = [Column::Text("GROUP"), REST[0], REST[1], REST[2]];
+        const OF_ONE_GROUP: [Column; 4] = [Column::NotInTables, REST[0], REST[1], REST[2]];
+        if self.of_one_group {
+            &OF_ONE_GROUP
+        } else {
+            &ALL
+        }
+    }
 
     fn columns(&self) -> Vec<Cow<'_, str>> {
         vec![

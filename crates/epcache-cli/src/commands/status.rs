@@ -1,39 +1,52 @@
 //! `epcache status`: how each path entry is answered for.
 
 use crate::Exit;
-use crate::output::{Output, Row, Tone};
+use crate::commands::is_absent;
+use crate::output::{Column, Output, Row, Tone, shown, without_number};
 use crate::setting::Setting;
 use anyhow::Result;
-use epcache::Mode;
 use epcache::resolve::{Basis, Status};
+use epcache::{Mode, PathEntry};
 use serde::Serialize;
 use std::borrow::Cow;
 
 pub(crate) fn run(setting: &Setting, output: &mut Output) -> Result<Exit> {
     let path = setting.path()?;
     let cache = setting.cache();
-    let rows: Vec<_> = cache
-        .status(&path)
+    let mut rows: Vec<_> = path
         .iter()
-        .map(|status| StatusRow::of(status, setting.mode))
+        .zip(cache.status(&path))
+        .map(|(path_entry, status)| StatusRow::of(path_entry, &status, setting.mode))
         .collect();
+    let said = said(&rows);
+    if !output.tells_all() {
+        rows.retain(|row| row.state != State::Absent);
+    }
     output.rows(&rows)?;
-    // What a table has no room for.
-    let mut said: Vec<String> = rows
-        .iter()
-        .flat_map(|row| row.not_used.iter().map(|why| format!("not used: {why}")))
-        .collect();
-    said.extend(rows.iter().flat_map(|row| row.problems.clone()));
-    said.dedup();
+    output.flush()?;
     said.iter().for_each(|line| output.warn(line));
     Ok(Exit::Found)
+}
+
+/// What a table has no room for, each once.
+fn said(rows: &[StatusRow]) -> Vec<String> {
+    let not_used = rows.iter().flat_map(|row| &row.not_used);
+    let not_used = not_used.map(|why| format!("not used: {why}"));
+    let problems = rows.iter().flat_map(|row| row.problems.iter().cloned());
+    let mut said = Vec::new();
+    for line in not_used.chain(problems) {
+        if !said.contains(&line) {
+            said.push(line);
+        }
+    }
+    said
 }
 
 #[derive(Serialize)]
 struct StatusRow {
     path_entry: String,
     answered_by: &'static str,
-    state: &'static str,
+    state: State,
     reason: String,
     root: Option<String>,
     dists: usize,
@@ -41,94 +54,138 @@ struct StatusRow {
     problems: Vec<String>,
 }
 
+/// What answers for a path entry, in a word.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(into = "&'static str")]
+enum State {
+    Fresh,
+    Stale,
+    Sealed,
+    Vouched,
+    Unchecked,
+    MirrorFiles,
+    Source,
+    Absent,
+    Nothing,
+}
+
+impl From<State> for &'static str {
+    fn from(state: State) -> Self {
+        match state {
+            State::Fresh => "fresh",
+            State::Stale => "stale",
+            State::Sealed => "sealed",
+            State::Vouched => "vouched",
+            State::Unchecked => "unchecked",
+            State::MirrorFiles => "mirror files",
+            State::Source => "source",
+            State::Absent => "absent",
+            State::Nothing => "nothing",
+        }
+    }
+}
+
 impl StatusRow {
-    fn of(status: &Status, mode: Mode) -> Self {
-        let (state, reason) = state(&status.basis, mode);
+    fn of(path_entry: &PathEntry, status: &Status, mode: Mode) -> Self {
+        let (state, reason) = match &status.basis {
+            // Mode 'only' does not look at path entries, and neither does this.
+            Basis::Nothing(_) if mode != Mode::Only && is_absent(path_entry) => {
+                (State::Absent, "does not exist".into())
+            }
+            basis => state(basis, mode),
+        };
         Self {
             path_entry: status.path_entry.to_string_lossy().into_owned(),
-            answered_by: match (&status.root, &status.basis) {
+            answered_by: match (&status.root, state) {
                 (Some(root), _) => root.kind.name(),
-                (None, Basis::Nothing(_)) => "nothing",
+                (None, State::Absent | State::Nothing) => "nothing",
                 (None, _) => "source",
             },
             state,
-            reason,
-            root: status
-                .root
-                .as_ref()
-                .map(|root| root.path.display().to_string()),
+            reason: without_number(&reason).into_owned(),
+            root: status.root.as_ref().map(|root| shown(&root.path)),
             dists: status.dists,
-            not_used: status.not_used.clone(),
+            not_used: status
+                .not_used
+                .iter()
+                .map(|why| without_number(why).into_owned())
+                .collect(),
             problems: status.problems.iter().map(ToString::to_string).collect(),
         }
     }
 }
 
 /// A word for the state, and the reason for it.
-fn state(basis: &Basis, mode: Mode) -> (&'static str, String) {
+fn state(basis: &Basis, mode: Mode) -> (State, Cow<'_, str>) {
     match basis {
         Basis::Fresh { .. } if mode == Mode::Fast => (
-            "fresh",
-            "mode 'fast': edits inside a metadata directory are not seen".to_owned(),
+            State::Fresh,
+            "mode 'fast': edits inside a metadata directory are not seen".into(),
         ),
-        Basis::Fresh { read: 0 } => ("fresh", String::new()),
-        Basis::Fresh { read } => ("fresh", format!("{read} read from the source each time")),
+        Basis::Fresh { read: 0 } => (State::Fresh, "".into()),
+        Basis::Fresh { read } => (
+            State::Fresh,
+            format!("{read} read from the source each time").into(),
+        ),
         Basis::Stale {
             path_entry_changed: true,
             read,
         } => (
-            "stale",
-            format!("the path entry changed, {read} read from the source; run 'epcache sync'"),
+            State::Stale,
+            format!("the path entry changed, {read} read from the source; run 'epcache sync'")
+                .into(),
         ),
         Basis::Stale {
             path_entry_changed: false,
             read,
         } => (
-            "stale",
-            format!("{read} changed and read from the source; run 'epcache sync'"),
+            State::Stale,
+            format!("{read} changed and read from the source; run 'epcache sync'").into(),
         ),
         Basis::Sealed => (
-            "sealed",
-            "vouched for by the builder of the image".to_owned(),
+            State::Sealed,
+            "vouched for by the builder of the image".into(),
         ),
         Basis::Vouched { dists } => (
-            "vouched",
-            format!("{dists} believed as their packages ship them"),
+            State::Vouched,
+            format!("{dists} believed as their packages ship them").into(),
         ),
-        Basis::Unchecked => ("unchecked", "mode 'only': whatever its age".to_owned()),
+        Basis::Unchecked => (State::Unchecked, "mode 'only': whatever its age".into()),
         Basis::MirrorFiles => (
-            "mirror files",
-            "mode 'only': no index, order by name".to_owned(),
+            State::MirrorFiles,
+            "mode 'only': no index, order by name".into(),
         ),
-        Basis::Source(why) => ("source", why.clone()),
-        Basis::Nothing(why) => ("nothing", why.clone()),
+        Basis::Source(why) => (State::Source, why.as_str().into()),
+        Basis::Nothing(why) => (State::Nothing, why.as_str().into()),
     }
 }
 
 impl Row for StatusRow {
-    const TITLES: &'static [&'static str] = &[
-        "STATE",
-        "ANSWERED BY",
-        "DISTRIBUTIONS",
-        "PATH ENTRY",
-        "REASON",
-    ];
+    fn titles(&self) -> &'static [Column] {
+        &[
+            Column::Text("STATE"),
+            Column::Text("FROM"),
+            Column::Number("DISTS"),
+            Column::Text("REASON"),
+            Column::Path("PATH ENTRY"),
+        ]
+    }
 
     fn columns(&self) -> Vec<Cow<'_, str>> {
         vec![
-            self.state.into(),
+            <&str>::from(self.state).into(),
             self.answered_by.into(),
             self.dists.to_string().into(),
-            self.path_entry.as_str().into(),
             self.reason.as_str().into(),
+            self.path_entry.as_str().into(),
         ]
     }
 
     fn tone(&self) -> Tone {
         match self.state {
-            "fresh" | "sealed" | "vouched" => Tone::Good,
-            "nothing" => Tone::Plain,
-            _ => Tone::Attention,
+            State::Fresh | State::Sealed | State::Vouched => Tone::Good,
+            State::Absent | State::Nothing => Tone::Plain,
+            State::Stale | State::Unchecked | State::MirrorFiles | State::Source => Tone::Attention,
         }
     }
 }

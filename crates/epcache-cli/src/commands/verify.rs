@@ -2,7 +2,8 @@
 
 use crate::Exit;
 use crate::commands::sync::sync_all;
-use crate::output::{Output, Row, Tone};
+use crate::commands::why_not_used;
+use crate::output::{Column, Output, Row, Tone, shown};
 use crate::setting::Setting;
 use anyhow::Result;
 use epcache::sync::Sync;
@@ -16,15 +17,21 @@ pub(crate) fn run(setting: &Setting, output: &mut Output, repair: bool) -> Resul
     let mut compared = 0;
     let mut differences = Vec::new();
     let mut failed = false;
-    for root in setting.roots.iter().filter(|root| root.usable().is_ok()) {
-        let mut differ: Vec<&PathEntry> = Vec::new();
+    for root in &setting.roots {
+        if let Err(unusable) = root.usable() {
+            if let Some(why) = why_not_used(&unusable) {
+                output.warn(&format!("not compared: {}: {why}", root.path.display()));
+            }
+            continue;
+        }
+        let mut differ: Vec<PathEntry> = Vec::new();
         for path_entry in &path {
             let Some(found) = verify::path_entry(root, path_entry) else {
                 continue;
             };
             compared += 1;
             if !found.is_empty() {
-                differ.push(path_entry);
+                differ.push(path_entry.clone());
             }
             differences.extend(found);
         }
@@ -32,16 +39,25 @@ pub(crate) fn run(setting: &Setting, output: &mut Output, repair: bool) -> Resul
             failed |= !repair_root(setting, output, root, &differ)?;
         }
     }
-    if compared == 0 {
-        output.warn("there is nothing to compare: no root has a mirror of this environment; run 'epcache sync'");
-    }
     let rows: Vec<_> = differences.iter().map(DifferenceRow::of).collect();
     output.rows(&rows)?;
-    Ok(match (failed, rows.is_empty()) {
+    output.flush()?;
+    // Whoever relies on a cache is to hear that there is none.
+    let missing = compared == 0 && path.iter().any(could_have_a_mirror);
+    if missing {
+        output.warn("there is nothing to compare: no root has a mirror of this environment; run 'epcache sync'");
+    } else if rows.is_empty() {
+        output.note(&format!("{compared} mirrors compared, no difference"));
+    }
+    Ok(match (failed, missing || !rows.is_empty()) {
         (true, _) => Exit::Failed,
-        (false, true) => Exit::Found,
-        (false, false) => Exit::Nothing,
+        (false, true) => Exit::Nothing,
+        (false, false) => Exit::Found,
     })
+}
+
+fn could_have_a_mirror(path_entry: &PathEntry) -> bool {
+    path_entry.cacheable().is_ok() && path_entry.location().is_dir()
 }
 
 /// Removes what differs and refreshes; whether that succeeded. The vendor's root belongs to packages.
@@ -49,7 +65,7 @@ fn repair_root(
     setting: &Setting,
     output: &Output,
     root: &Root,
-    differ: &[&PathEntry],
+    differ: &[PathEntry],
 ) -> Result<bool> {
     if root.kind == RootKind::Vendor {
         output.warn(&format!(
@@ -61,12 +77,9 @@ fn repair_root(
     for path_entry in differ {
         verify::remove_differing(root, path_entry)?;
     }
-    let path: Vec<PathEntry> = differ
-        .iter()
-        .map(|&path_entry| path_entry.clone())
-        .collect();
-    let (_, failed) = sync_all(&Sync::new(root.clone(), &setting.roots)?, &path, output);
-    Ok(!failed)
+    let sync = Sync::new(root.clone(), &setting.roots, setting.global.root.as_deref())?;
+    let results = sync_all(&sync, differ, output);
+    Ok(results.iter().all(|(_, result)| result.is_ok()))
 }
 
 #[derive(Serialize)]
@@ -78,14 +91,16 @@ struct DifferenceRow {
 impl DifferenceRow {
     fn of(difference: &Difference) -> Self {
         Self {
-            path: difference.path.display().to_string(),
+            path: shown(&difference.path),
             difference: difference.what.clone(),
         }
     }
 }
 
 impl Row for DifferenceRow {
-    const TITLES: &'static [&'static str] = &["FILE", "DIFFERENCE"];
+    fn titles(&self) -> &'static [Column] {
+        &[Column::Path("FILE"), Column::Text("DIFFERENCE")]
+    }
 
     fn columns(&self) -> Vec<Cow<'_, str>> {
         vec![self.path.as_str().into(), self.difference.as_str().into()]
