@@ -68,16 +68,17 @@ pub(crate) fn name_in(metadata_dir: &[u8]) -> Option<Vec<u8>> {
 /// [PEP 503](https://peps.python.org/pep-0503/) normalization, with `_` for `-`
 /// (`Prepared.normalize`).
 pub(crate) fn normalize(name: &[u8]) -> Vec<u8> {
-    let mut normalized = Vec::with_capacity(name.len());
-    for &b in &lower(name) {
-        let b = if matches!(b, b'-' | b'_' | b'.') {
-            b'_'
-        } else {
-            b
-        };
-        if b != b'_' || normalized.last() != Some(&b'_') {
-            normalized.push(b);
+    // Hyphens first, as CPython does: whether a sigma is final depends on what follows it.
+    let mut hyphenated = Vec::with_capacity(name.len());
+    for &b in name {
+        let b = if matches!(b, b'_' | b'.') { b'-' } else { b };
+        if b != b'-' || hyphenated.last() != Some(&b'-') {
+            hyphenated.push(b);
         }
+    }
+    let mut normalized = lower(&hyphenated);
+    for b in &mut normalized {
+        *b = if *b == b'-' { b'_' } else { *b };
     }
     normalized
 }
@@ -196,6 +197,7 @@ mod tests {
             Some("zope_interface")
         );
         assert_eq!(name("~oo.dist-info").as_deref(), Some("~oo"));
+        assert_eq!(name("ΑΣ.Β-1.dist-info").as_deref(), Some("ας_β"));
         for from_metadata in [
             "-oo-1.dist-info",
             ".dist-info",

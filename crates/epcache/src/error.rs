@@ -57,6 +57,11 @@ impl Error {
         }
     }
 
+    pub(crate) fn not_trusted(path: &Path, why: Distrust) -> Self {
+        let path = path.to_owned();
+        Self::NotTrusted { path, why }
+    }
+
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |error| Self::Io {
             path: path.to_owned(),

@@ -144,6 +144,9 @@ impl Index {
     /// Reads an index of `path_entry`; `None` if it is damaged, of another version or of another
     /// path entry.
     pub(crate) fn parse(text: Vec<u8>, path_entry: &str) -> Option<Self> {
+        if memchr(0, &text).is_some() {
+            return None; // what a power cut leaves of a file is often zeros
+        }
         let text = String::from_utf8(text).ok()?;
         let body = text.strip_suffix(END)?.len() + 1; // the newline before the mark ends the last line
         let rest = text[..body].strip_prefix(MAGIC)?;
@@ -323,6 +326,10 @@ impl DistLine {
         }
         let name_end = field_end(name)?;
         let dir_end = field_end(name_end + 1).unwrap_or(end);
+        let metadata_dir = &text.as_bytes()[name_end + 1..dir_end];
+        if metadata_dir.is_empty() || metadata_dir.contains(&b'/') {
+            return None;
+        }
         Some(Self {
             here,
             name: range(name, name_end)?,
@@ -379,7 +386,11 @@ fn fits(dist: &Dist, normalized_name: &[u8]) -> bool {
         && is_plain(normalized_name)
         && can_be_mirrored(&dist.metadata_dir)
         && dist.problems.is_empty()
-        && dist.text.as_ref().is_none_or(|text| text.len() <= MAX_TEXT)
+        && normalized_name.len() <= MAX_NAME
+        && dist
+            .text
+            .as_ref()
+            .is_none_or(|text| text.len() <= MAX_TEXT && memchr(0, text).is_none())
 }
 
 /// Whether a metadata directory's name can be that of a mirror file and stand in an index.

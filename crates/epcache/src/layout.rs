@@ -10,6 +10,7 @@ use crate::trust::{self, Distrust};
 use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The root that root or a package manager's trigger keeps.
@@ -83,40 +84,77 @@ impl Root {
     }
 }
 
-/// Whether there is a root, which then can be written to safely.
+/// Whether there is a root; if there is, or is to be one, it can be written to safely. `within` is the
+/// directory that stands for the root of the file system, if not `/`: nothing outside is written.
 ///
 /// # Errors
-/// There is something else, or others may write it.
-pub(crate) fn exists_for_writing(root: &Root) -> Result<bool, Error> {
-    match root.usable() {
-        Ok(()) => Ok(true),
-        Err(Unusable::Absent) => Ok(false),
-        Err(Unusable::NotTrusted(why)) => Err(Error::NotTrusted {
-            path: root.path.clone(),
-            why,
-        }),
+/// There is something else, others may write it, or it leads out of `within`.
+pub(crate) fn exists_for_writing(root: &Root, within: Option<&Path>) -> Result<bool, Error> {
+    let exists = match root.usable() {
+        Ok(()) => true,
+        Err(Unusable::Absent) => false,
+        Err(Unusable::NotTrusted(why)) => return Err(Error::not_trusted(&root.path, why)),
         Err(Unusable::Broken(why)) => {
             let error = io::Error::new(io::ErrorKind::NotADirectory, why);
-            Err(Error::io("use it as a cache", &root.path)(error))
+            return Err(Error::io("use it as a cache", &root.path)(error));
         }
+    };
+    let mut above = root.path.ancestors();
+    let real = above.find_map(|above| above.canonicalize().ok());
+    let real = real.ok_or(io::ErrorKind::NotFound.into());
+    let real = real.map_err(Error::io("find what is above it", &root.path))?;
+    let base = within.unwrap_or(Path::new("/")).canonicalize();
+    let base = base.map_err(Error::io("find it", within.unwrap_or(Path::new("/"))))?;
+    if !real.starts_with(&base) {
+        let error = io::Error::other(format!("a symbolic link leads out of {}", base.display()));
+        return Err(Error::io("write below it", &root.path)(error));
     }
+    check_above(&real, &base)?;
+    Ok(exists)
 }
 
-/// Whether a directory of a cache counts: trusted, and a directory.
+/// Whether nobody else can put another directory in the place of this one. What others own is never
+/// made into; and root, whose writing is worth an attack, writes only where each directory above is
+/// root's too (or, as `/tmp`, lets nobody move what is another's).
+fn check_above(real: &Path, base: &Path) -> Result<(), Error> {
+    const STICKY: u32 = 0o1000;
+    for above in real.ancestors().take_while(|above| above.starts_with(base)) {
+        let Ok(stat) = std::fs::metadata(above) else {
+            continue;
+        };
+        trust::check_owner(&stat).map_err(|why| Error::not_trusted(above, why))?;
+        if trust::effective_user() != 0 {
+            break; // whoever is above could always have done as they like
+        }
+        if stat.mode() & STICKY == 0 {
+            trust::check(&stat).map_err(|why| Error::not_trusted(above, why))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a directory of a cache counts: trusted, and a directory. A link to one counts if it is
+/// nobody else's.
 pub(crate) fn usable_directory(path: &Path) -> Result<Metadata, Unusable> {
-    match std::fs::metadata(path) {
-        Ok(stat) if !stat.is_dir() => Err(Unusable::Broken("not a directory".to_owned())),
-        Ok(stat) => trust::check(&stat)
-            .map(|()| stat)
-            .map_err(Unusable::NotTrusted),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            match std::fs::symlink_metadata(path) {
-                Ok(_) => Err(Unusable::Broken("a symbolic link to nothing".to_owned())),
-                Err(_) => Err(Unusable::Absent),
+    let broken = |error: io::Error| Unusable::Broken(error.to_string());
+    let stat = match std::fs::symlink_metadata(path) {
+        Ok(link) if link.is_symlink() => {
+            trust::check_owner(&link).map_err(Unusable::NotTrusted)?;
+            match std::fs::metadata(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Err(Unusable::Broken("a symbolic link to nothing".to_owned()));
+                }
+                target => target.map_err(broken)?,
             }
         }
-        Err(error) => Err(Unusable::Broken(error.to_string())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unusable::Absent),
+        found => found.map_err(broken)?,
+    };
+    if !stat.is_dir() {
+        return Err(Unusable::Broken("not a directory".to_owned()));
     }
+    trust::check(&stat).map_err(Unusable::NotTrusted)?;
+    Ok(stat)
 }
 
 /// The roots of this machine, in the order in which they are asked: the system's, the user's (where
@@ -162,7 +200,7 @@ pub fn mirror_of(root: &Root, path_entry: &OsStr) -> Option<PathBuf> {
 
 /// Whether this process may write a root: it is this user's, or this user is root.
 pub fn is_writable_by_us(root: &Root) -> bool {
-    let owner = |stat: Metadata| std::os::unix::fs::MetadataExt::uid(&stat);
+    let owner = |stat: Metadata| stat.uid();
     trust::effective_user() == 0
         || std::fs::metadata(&root.path).is_ok_and(|stat| owner(stat) == trust::effective_user())
 }

@@ -39,6 +39,7 @@ pub mod sync;
 mod text;
 mod trust;
 pub mod verify;
+mod walk;
 mod write;
 
 pub use entry_point::{EntryPoint, ObjectReference};

@@ -3,7 +3,7 @@
 use crate::dist;
 use crate::error::Error;
 use crate::index;
-use crate::layout::{Root, RootKind, usable_directory};
+use crate::layout::{Root, RootKind, Unusable, usable_directory};
 use crate::scan::MAX_SOURCE;
 use crate::trust::{self, Distrust};
 use crate::write;
@@ -12,7 +12,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -61,21 +61,42 @@ impl Mirror {
         self.path.join(index::FILE_NAME)
     }
 
-    /// The bytes of the index.
-    pub(crate) fn read_index(&self) -> Result<Vec<u8>, NotUsed> {
-        read_trusted(&self.index(), index::MAX_INDEX).map(|(text, _)| text)
+    /// The bytes of the index, and its `stat`.
+    pub(crate) fn read_index(&self) -> Result<(Vec<u8>, Metadata), NotUsed> {
+        match usable_directory(&self.path) {
+            Ok(_) => read_trusted(&self.index(), index::MAX_INDEX),
+            Err(Unusable::Absent) => Err(NotUsed::Absent),
+            Err(Unusable::NotTrusted(why)) => Err(NotUsed::NotTrusted(why)),
+            Err(Unusable::Broken(why)) => Err(NotUsed::Unreadable(why)),
+        }
     }
 
-    /// The bytes and modification time of the mirror file of a metadata directory.
-    pub(crate) fn read_file(&self, metadata_dir: &OsStr) -> Result<(Vec<u8>, SystemTime), NotUsed> {
+    /// The bytes and the `stat` of the mirror file of a metadata directory.
+    pub(crate) fn read_file(&self, metadata_dir: &OsStr) -> Result<(Vec<u8>, Metadata), NotUsed> {
         let name = metadata_dir.to_str().ok_or(NotUsed::Absent)?;
-        let (text, stat) = read_trusted(&self.path.join(dist::mirror_file(name)), MAX_SOURCE)?;
-        Ok((text, stat.modified().unwrap_or(SystemTime::UNIX_EPOCH)))
+        read_trusted(&self.path.join(dist::mirror_file(name)), MAX_SOURCE)
+    }
+
+    /// Whether a file has the mode that files of this mirror have.
+    pub(crate) fn has_mode(&self, stat: &Metadata) -> bool {
+        stat.permissions().mode() & 0o7777 == self.kind.modes().1
     }
 
     /// Whether the directory counts, as each mirror file's name is believed.
     pub(crate) fn is_trusted(&self) -> bool {
         usable_directory(&self.path).is_ok()
+    }
+
+    /// Whether no link stands between the root and this mirror, so that it lies where it seems to.
+    pub(crate) fn check_links(&self, root: &Path) -> Result<(), Error> {
+        let below = self.path.ancestors().take_while(|path| *path != root);
+        for path in below {
+            if std::fs::symlink_metadata(path).is_ok_and(|stat| stat.is_symlink()) {
+                let error = std::io::Error::other("it is a symbolic link; remove it");
+                return Err(Error::io("write below it", path)(error));
+            }
+        }
+        Ok(())
     }
 
     /// What the directory holds: the metadata directories that have a mirror file, and the
@@ -88,6 +109,9 @@ impl Mirror {
             .flatten()
         {
             let name = file.file_name();
+            if file.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue; // the mirror of another path entry
+            }
             if let Some(metadata_dir) = dist::mirrored(name.as_bytes()) {
                 listing
                     .metadata_dirs

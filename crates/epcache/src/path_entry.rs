@@ -1,7 +1,10 @@
 //! A path entry: one item of `sys.path`, as the string that CPython sees and the place where it is.
 
+use crate::dist;
 use crate::text::is_plain;
+use crate::walk::{Place, walk};
 use std::ffi::{OsStr, OsString};
+use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +24,8 @@ pub enum NotCached {
     /// `.`, `..`, doubled or trailing slashes: CPython decides by the string, and a mirror must
     /// never lie outside its root.
     NotNormal,
+    /// A part of it is named as a file in a mirror is, which is where its mirror would be.
+    NameOfACache,
     /// Not UTF-8, or with control characters.
     OddCharacters,
 }
@@ -31,6 +36,7 @@ impl NotCached {
         match self {
             Self::Relative => "not an absolute path",
             Self::NotNormal => "not in normal form ('.', '..', a doubled or trailing slash)",
+            Self::NameOfACache => "a part of it is named like a file of a cache",
             Self::OddCharacters => "not UTF-8, or has control characters",
         }
     }
@@ -80,15 +86,15 @@ impl PathEntry {
         self.string.as_bytes()
     }
 
-    /// Whether `path` leads out of the root that was given, if one was.
-    pub(crate) fn leaves_root(&self, path: &Path) -> bool {
-        self.root
-            .as_deref()
-            .is_some_and(|root| match (root.canonicalize(), path.canonicalize()) {
-                (Ok(root), Ok(path)) => !path.starts_with(root),
-                (_, Err(_)) => false, // nothing there to follow
-                (Err(_), _) => true,
-            })
+    /// Whether what was opened at `path`, and has this `stat`, lies within the root that was given,
+    /// if one was.
+    pub(crate) fn contains(&self, path: &Path, stat: &Metadata) -> bool {
+        let Some(root) = &self.root else { return true };
+        let (Ok(root), Ok(real)) = (root.canonicalize(), path.canonicalize()) else {
+            return false;
+        };
+        let found = || walk(&real, |_, _| true).map(|found| Place::of(&found));
+        real.starts_with(root) && found() == Some(Place::of(stat))
     }
 
     /// The string, if this path entry can have a mirror.
@@ -105,8 +111,16 @@ impl PathEntry {
         if below.split('/').any(|part| matches!(part, "" | "." | "..")) {
             return Err(NotCached::NotNormal);
         }
+        if below.split('/').any(is_of_a_cache) {
+            return Err(NotCached::NameOfACache);
+        }
         Ok(path)
     }
+}
+
+fn is_of_a_cache(part: &str) -> bool {
+    let reserved = [".index", ".interpreters"].contains(&part) || part.starts_with(".tmp-");
+    reserved || dist::mirrored(part.as_bytes()).is_some()
 }
 
 #[cfg(test)]
@@ -127,6 +141,14 @@ mod tests {
         }
         for odd in ["/", "//a", "/a/", "/a//b", "/a/./b", "/a/../b", "/a/.."] {
             assert_eq!(cacheable(odd), Err(NotCached::NotNormal), "{odd:?}");
+        }
+        for name in [
+            "/a/.index",
+            "/.tmp-1/b",
+            "/a/six-1.dist-info.txt",
+            "/.interpreters",
+        ] {
+            assert_eq!(cacheable(name), Err(NotCached::NameOfACache), "{name:?}");
         }
         assert_eq!(cacheable("/a\nb"), Err(NotCached::OddCharacters));
         assert_eq!(

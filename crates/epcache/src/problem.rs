@@ -28,6 +28,8 @@ pub enum ProblemKind {
     Special(&'static str),
     /// Larger than [`crate::scan::MAX_SOURCE`]; this many bytes. The text is left out.
     TooLarge(u64),
+    /// The dists before it declare as much as is read of one path entry; the text is left out.
+    TooMuch,
     /// Reading failed in a way on which CPython raises; the text is left out.
     Unreadable(String),
     /// The normalized name is nowhere to be found: the dist shadows none and is shadowed by none.
@@ -73,6 +75,7 @@ impl fmt::Display for ProblemKind {
             Self::NotUtf8 => f.write_str("not UTF-8, left out (importlib.metadata fails on it); reinstall or report the package"),
             Self::Special(what) => write!(f, "{what} instead of a regular file, left out; remove it"),
             Self::TooLarge(bytes) => write!(f, "{bytes} bytes are more than the {} that are read, left out", crate::scan::MAX_SOURCE),
+            Self::TooMuch => f.write_str("left out: the distributions before it declare as much as is read of one path entry"),
             Self::Unreadable(error) => write!(f, "can't be read, left out: {error}"),
             Self::NoName => f.write_str("no METADATA or PKG-INFO gives the name of this distribution (importlib.metadata fails on it); remove or reinstall it"),
             Self::Directory => f.write_str("a directory instead of a file; the distribution declares nothing"),

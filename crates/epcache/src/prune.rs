@@ -37,7 +37,7 @@ pub fn root(root: &Root, within: Option<&Path>, dry_run: bool) -> Result<Pruned,
         dry_run,
         pruned: Pruned::default(),
     };
-    if exists_for_writing(root)? {
+    if exists_for_writing(root, within)? {
         pruning.directory(&root.path, 0);
     }
     Ok(pruning.pruned)

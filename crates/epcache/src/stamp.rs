@@ -37,9 +37,15 @@ pub(crate) struct Stamp {
 enum Status {
     /// The ctime, in nanoseconds since 1970.
     Changed(i128),
-    /// Who may read it. Of a file with several links (uv shares files between environments), where
-    /// each link made or removed changes the ctime.
-    Permissions { mode: u32, uid: u32, gid: u32 },
+    /// Who may read it, and since when it is there (nanoseconds since 1970, if the file system
+    /// tells). Of a file with several links (uv shares files between environments), where each link
+    /// made or removed changes the ctime.
+    Permissions {
+        mode: u32,
+        uid: u32,
+        gid: u32,
+        born: Option<i128>,
+    },
 }
 
 /// Whether a stamp can be believed.
@@ -57,19 +63,23 @@ impl Stamp {
         Self::with(stat, Status::Changed(time(stat.ctime(), stat.ctime_nsec())))
     }
 
-    /// The stamp of a regular file that has one name only, or else of [`Stamp::of_linked_file`].
+    /// The stamp of a regular file.
     pub(crate) fn of_file(stat: &Metadata) -> Self {
         if stat.nlink() == 1 {
-            Self::of_directory(stat)
-        } else {
-            Self::of_linked_file(stat)
+            return Self::of_directory(stat);
         }
+        Self::of_linked_file(stat)
     }
 
-    /// The stamp of a file that was reached by a symbolic link, or has several names.
-    pub(crate) fn of_linked_file(stat: &Metadata) -> Self {
-        let (mode, uid, gid) = (stat.mode(), stat.uid(), stat.gid());
-        Self::with(stat, Status::Permissions { mode, uid, gid })
+    /// The stamp of a file that has several names.
+    fn of_linked_file(stat: &Metadata) -> Self {
+        let status = Status::Permissions {
+            mode: stat.mode(),
+            uid: stat.uid(),
+            gid: stat.gid(),
+            born: stat.created().ok().map(since_1970),
+        };
+        Self::with(stat, status)
     }
 
     fn with(stat: &Metadata, status: Status) -> Self {
@@ -109,6 +119,9 @@ impl Stamp {
             .map(|time| time + age - start)
             .max()
             .unwrap_or(0);
+        if self.times().any(|time| i64::try_from(time).is_err()) {
+            return Settling::In(Duration::MAX); // it could not be written down
+        }
         match u64::try_from(missing) {
             Ok(missing @ 1..) => Settling::In(Duration::from_nanos(missing)),
             Ok(0) => Settling::Settled,
@@ -162,27 +175,47 @@ fn parse_permissions(text: &str) -> Option<Status> {
     let mode = u32::from_str_radix(fields.next()?, 8).ok()?;
     let uid = fields.next()?.parse().ok()?;
     let gid = fields.next()?.parse().ok()?;
-    fields
-        .next()
-        .is_none()
-        .then_some(Status::Permissions { mode, uid, gid })
+    let born = match fields.next() {
+        Some(born) => Some(born.parse::<i64>().ok()?.into()),
+        None => None,
+    };
+    let status = Status::Permissions {
+        mode,
+        uid,
+        gid,
+        born,
+    };
+    fields.next().is_none().then_some(status)
 }
 
 /// `inode:size:mtime:ctime`, the times in nanoseconds since 1970, or
-/// `inode:size:mtime:pMODE.UID.GID`, the mode in octal with the file type.
+/// `inode:size:mtime:pMODE.UID.GID.BORN`, the mode in octal with the file type; the last may be
+/// absent.
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}:", self.inode, self.size, self.mtime)?;
         match self.status {
             Status::Changed(ctime) => write!(f, "{ctime}"),
-            Status::Permissions { mode, uid, gid } => write!(f, "p{mode:o}.{uid}.{gid}"),
+            Status::Permissions {
+                mode,
+                uid,
+                gid,
+                born,
+            } => {
+                write!(f, "p{mode:o}.{uid}.{gid}")?;
+                born.map_or(Ok(()), |born| write!(f, ".{born}"))
+            }
         }
     }
 }
 
 /// The time of now, as stamps count.
 pub(crate) fn now() -> i128 {
-    match SystemTime::now().duration_since(UNIX_EPOCH) {
+    since_1970(SystemTime::now())
+}
+
+fn since_1970(time: SystemTime) -> i128 {
+    match time.duration_since(UNIX_EPOCH) {
         Ok(since) => nanoseconds(since),
         Err(before) => -nanoseconds(before.duration()),
     }
@@ -237,17 +270,21 @@ mod tests {
 
     #[test]
     fn a_stamp_is_read_as_it_was_written() {
-        let status = Status::Permissions {
+        let status = |born| Status::Permissions {
             mode: 0o100_644,
             uid: 0,
             gid: 7,
+            born,
         };
-        let linked = Stamp {
-            status,
+        let linked = |born| Stamp {
+            status: status(born),
             ..stamp(i64::MAX.into(), 0)
         };
-        assert_eq!(linked.to_string(), "1:2:9223372036854775807:p100644.0.7");
-        for stamp in [stamp(-5, 7), linked] {
+        assert_eq!(
+            linked(Some(-3)).to_string(),
+            "1:2:9223372036854775807:p100644.0.7.-3"
+        );
+        for stamp in [stamp(-5, 7), linked(None), linked(Some(9))] {
             assert_eq!(Stamp::parse(&stamp.to_string()), Some(stamp));
         }
         for bad in [

@@ -1,10 +1,9 @@
 //! Whom to believe, and what to tell: nothing that another user could have written counts, and
 //! nothing is published that not everybody could have read.
 
-use rustix::fs::{Mode, OFlags};
+use crate::walk::walk;
 use std::fmt;
 use std::fs::Metadata;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -63,44 +62,30 @@ fn only_owner_writes(stat: &Metadata) -> Result<(), Distrust> {
     }
 }
 
-/// Whether everybody could have read what was read at `path`: a file or directory with this inode
-/// is there, all may read it, and all may search every directory on the way, links resolved.
-///
-/// Walks component by component without following links, so that nobody who swaps one meanwhile
-/// can make it look at one way and be read by another.
-pub(crate) fn everybody_could_read(path: &Path, inode: u64) -> bool {
-    let Ok(real) = path.canonicalize() else {
+/// Whether everybody could have read what was read at `path`: what is there by now, links resolved,
+/// is what was read (`is_it` says so of its `stat`), all may read it, and all may search every
+/// directory on the way. Directories above `base`, if that is given, are no matter.
+pub(crate) fn everybody_could_read(
+    path: &Path,
+    base: Option<&Path>,
+    is_it: impl Fn(&Metadata) -> bool,
+) -> bool {
+    let (Ok(real), Ok(base)) = (
+        path.canonicalize(),
+        base.unwrap_or(Path::new("/")).canonicalize(),
+    ) else {
         return false;
     };
-    walk(&real).is_some_and(|stat| stat.st_ino == inode && readable(&stat))
+    let searchable =
+        |path: &Path, stat: &Metadata| !path.starts_with(&base) || stat.mode() & 0o111 == 0o111;
+    walk(&real, searchable).is_some_and(|stat| is_it(&stat) && readable(&stat))
 }
 
-/// The `stat` of a canonical path, if all may search every directory above it.
-fn walk(real: &Path) -> Option<rustix::fs::Stat> {
-    const ROOT: &str = "/";
-    // O_PATH, where there is one: neither needs a permission nor has an effect.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let mut fd: OwnedFd = rustix::fs::open(ROOT, flags, Mode::empty()).ok()?;
-    let mut stat = rustix::fs::fstat(&fd).ok()?;
-    for part in real.strip_prefix(ROOT).ok()? {
-        if stat.st_mode & 0o011 != 0o011 {
-            return None;
-        }
-        fd = rustix::fs::openat(&fd, part, flags, Mode::empty()).ok()?;
-        stat = rustix::fs::fstat(&fd).ok()?;
-    }
-    Some(stat)
-}
-
-/// Whether all may read it and, if it is a directory, search it. The group is asked for too: who is
-/// in it has its permissions, not those of the others.
-fn readable(stat: &rustix::fs::Stat) -> bool {
-    let is_directory = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir();
-    let needed = if is_directory { 0o055 } else { 0o044 };
-    stat.st_mode & needed == needed
+/// Whether all may read it and, if it is a directory, search it. The owner and the group are asked
+/// for too: they have their own permissions, not those of the others.
+fn readable(stat: &Metadata) -> bool {
+    let needed = if stat.is_dir() { 0o555 } else { 0o444 };
+    stat.mode() & needed == needed
 }
 
 #[cfg(test)]
@@ -110,8 +95,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     fn could_read(path: &Path) -> bool {
-        let inode = fs::metadata(path).map_or(0, |stat| stat.ino());
-        everybody_could_read(path, inode)
+        everybody_could_read(path, None, |stat| stat.is_file() || stat.is_dir())
     }
 
     #[test]
@@ -127,12 +111,23 @@ mod tests {
         let link = scratch.path().join("link");
         symlink(&file, &link)?;
         assert!(could_read(&file) && could_read(&dir) && could_read(&link));
-        assert!(!everybody_could_read(&file, 0), "another inode");
+        assert!(
+            !everybody_could_read(&file, None, |_| false),
+            "another file"
+        );
 
         fs::set_permissions(&dir, Permissions::from_mode(0o750))?;
         assert!(!could_read(&file) && !could_read(&dir) && !could_read(&link));
+        fs::set_permissions(scratch.path(), Permissions::from_mode(0o700))?;
         fs::set_permissions(&dir, Permissions::from_mode(0o755))?;
-        for mode in [0o640, 0o604] {
+        assert!(!could_read(&file));
+        assert!(
+            everybody_could_read(&file, Some(&dir), |_| true),
+            "above the base"
+        );
+        fs::set_permissions(scratch.path(), Permissions::from_mode(0o755))?;
+        fs::set_permissions(&dir, Permissions::from_mode(0o755))?;
+        for mode in [0o640, 0o604, 0o044] {
             fs::set_permissions(&file, Permissions::from_mode(mode))?;
             assert!(could_read(&dir) && !could_read(&file) && !could_read(&link));
         }

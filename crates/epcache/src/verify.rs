@@ -27,12 +27,13 @@ pub fn path_entry(root: &Root, path_entry: &PathEntry) -> Option<Vec<Difference>
     if !listing.has_index && listing.metadata_dirs.is_empty() {
         return None;
     }
-    let contents = Contents::of(path_entry);
-    let dists: Vec<Dist> = contents
-        .dists()
-        .iter()
-        .map(|name| contents.read(path_entry, name))
-        .collect();
+    let dists: Vec<Dist> = match Contents::of(path_entry) {
+        Ok(contents) => {
+            let names = contents.dists().iter();
+            names.map(|name| contents.read(path_entry, name)).collect()
+        }
+        Err(_) => Vec::new(),
+    };
     let mut differences = Vec::new();
     let mut left = listing.metadata_dirs;
     for dist in &dists {
@@ -80,7 +81,7 @@ fn mirror_file(mirror: &Mirror, dist: &Dist) -> Option<Difference> {
         Ok((text, _)) if text != dist.text.as_deref().unwrap_or_default() => {
             "differs from the entry_points.txt of the distribution".to_owned()
         }
-        Ok((_, modified)) if modified != dist.modified => {
+        Ok((_, stat)) if stat.modified().ok() != Some(dist.modified) => {
             "has another modification time than its source".to_owned()
         }
         Ok(_) => return None,
@@ -96,7 +97,7 @@ fn mirror_file(mirror: &Mirror, dist: &Dist) -> Option<Difference> {
 fn index(mirror: &Mirror, string: &str, dists: &[Dist]) -> Option<Difference> {
     let read = mirror
         .read_index()
-        .and_then(|text| Index::parse(text, string).ok_or(NotUsed::Damaged));
+        .and_then(|(text, _)| Index::parse(text, string).ok_or(NotUsed::Damaged));
     let what = match read.map(|index| index.records()) {
         Ok(Some(records)) => compare(&records, dists)?,
         Ok(None) => NotUsed::Damaged.to_string(),

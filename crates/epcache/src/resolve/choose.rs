@@ -14,6 +14,7 @@ use crate::stamp::Stamp;
 use crate::trust;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
+use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt;
 use std::time::SystemTime;
 
@@ -43,16 +44,18 @@ impl Cache {
         string: &str,
         not_used: &mut Vec<String>,
     ) -> View<'p> {
-        if path_entry.leaves_root(path_entry.location()) {
-            return nothing(path_entry, ProblemKind::LeavesRoot.to_string());
-        }
         let stat = match std::fs::metadata(path_entry.location()) {
             Ok(stat) => stat,
             Err(error) => return nothing(path_entry, error.to_string()),
         };
+        if !path_entry.contains(path_entry.location(), &stat) {
+            return nothing(path_entry, ProblemKind::LeavesRoot.to_string());
+        }
+        // A zip has no stamps but its own.
+        let unchecked = self.mode == Mode::Fast || stat.is_file();
         let mut stale = None;
         for root in self.usable_roots(false) {
-            let Some(index) = load(root, string, not_used) else {
+            let Ok(index) = load(root, string, not_used) else {
                 continue;
             };
             if matches!(index.freshness, Freshness::Sealed(_)) {
@@ -65,7 +68,7 @@ impl Cache {
             }
             let unchanged =
                 matches!(index.freshness, Freshness::Stamp(stamp) if stamp.holds(&stat));
-            let candidate = Candidate::of(root, index, unchanged, self.mode, path_entry);
+            let candidate = Candidate::of(root, index, unchanged, unchecked, path_entry);
             if candidate.is_fresh() {
                 return candidate.view(path_entry);
             }
@@ -77,11 +80,16 @@ impl Cache {
         let seconds = Stamp::of_directory(&stat).mtime_seconds();
         let mut seal_is_broken = false;
         for root in self.usable_roots(true) {
-            let Some(index) = load(root, string, not_used) else {
-                continue;
+            let index = match load(root, string, not_used) {
+                Err(NotUsed::Absent) => continue,
+                Err(_) => {
+                    seal_is_broken = true;
+                    continue;
+                }
+                Ok(index) => index,
             };
             if index.freshness == Freshness::Sealed(seconds) {
-                return Candidate::of(root, index, true, Mode::Fast, path_entry)
+                return Candidate::of(root, index, true, true, path_entry)
                     .view_as(path_entry, Basis::Sealed);
             }
             seal_is_broken = true;
@@ -92,7 +100,7 @@ impl Cache {
             ));
         }
         // The mirror files beside a broken seal are of the image as it was built, not of what was
-        // installed since.
+        // installed since. One that can't be read may be broken.
         if trust::is_roots_alone(&stat) && !seal_is_broken {
             let mirrors = self
                 .usable_roots(true)
@@ -115,7 +123,7 @@ impl Cache {
     ) -> View<'p> {
         let roots = || self.usable_roots(false).chain(self.usable_roots(true));
         for root in roots() {
-            let Some(index) = load(root, string, not_used) else {
+            let Ok(index) = load(root, string, not_used) else {
                 continue;
             };
             let mirror = Mirror::of(root, string);
@@ -183,19 +191,19 @@ struct Candidate<'r> {
 }
 
 impl<'r> Candidate<'r> {
+    /// `unchanged` says whether the path entry is, `unchecked` whether the dists then are believed
+    /// without a look at them.
     fn of(
         root: &'r Root,
         index: Index,
         unchanged: bool,
-        mode: Mode,
+        unchecked: bool,
         path_entry: &PathEntry,
     ) -> Self {
         let mut below = Below::new(path_entry);
         let holds = |dist: IndexedDist<'_>| match dist {
             IndexedDist::ReadItYourself { .. } => false,
-            // No check of its own: a zip's, or one that mode `fast` leaves out.
-            IndexedDist::Here { checks, .. } if mode == Mode::Fast || checks.is_empty() => true,
-            IndexedDist::Here { .. } => dist.holds(&mut below),
+            IndexedDist::Here { .. } => unchecked || dist.holds(&mut below),
         };
         let holds = if unchanged {
             index.dists().map(holds).collect()
@@ -250,45 +258,40 @@ impl<'r> Candidate<'r> {
         } else {
             self.as_listed(path_entry)
         };
-        View {
-            path_entry,
-            dists,
-            basis,
-            root: Some(self.root.clone()),
-            index: Some(self.index),
-            not_used: Vec::new(),
+        match dists {
+            Ok(dists) => View {
+                path_entry,
+                dists,
+                basis,
+                root: Some(self.root.clone()),
+                index: Some(self.index),
+                not_used: Vec::new(),
+            },
+            Err(why) => nothing(path_entry, why),
         }
     }
 
     /// The dists in the order of the index, which is still the path entry's.
-    fn as_listed(&self, path_entry: &PathEntry) -> Vec<Backed> {
-        let mut contents = None;
-        let mut read = |number| {
-            let contents = contents.get_or_insert_with(|| Contents::of(path_entry));
-            Backed::Read(Box::new(
-                contents.read(path_entry, &self.index.dist(number).metadata_dir()),
-            ))
+    fn as_listed(&self, path_entry: &PathEntry) -> Result<Vec<Backed>, String> {
+        if self.holds.iter().all(|holds| *holds) {
+            return Ok((0..self.index.len()).map(Backed::Indexed).collect());
+        }
+        let contents = Contents::unlisted(path_entry)?;
+        let backed = |(number, &holds): (usize, &bool)| match holds {
+            true => Backed::Indexed(number),
+            false => {
+                let metadata_dir = self.index.dist(number).metadata_dir();
+                Backed::Read(Box::new(contents.read(path_entry, &metadata_dir)))
+            }
         };
-        self.holds
-            .iter()
-            .enumerate()
-            .map(|(number, &holds)| {
-                if holds {
-                    Backed::Indexed(number)
-                } else {
-                    read(number)
-                }
-            })
-            .collect()
+        Ok(self.holds.iter().enumerate().map(backed).collect())
     }
 
     /// The dists in the order of a new listing: each whose checks hold is the one in the index.
-    fn listed_again(&self, path_entry: &PathEntry) -> Vec<Backed> {
-        let contents = Contents::of(path_entry);
-        let known: HashMap<_, _> = self
-            .index
-            .dists()
-            .enumerate()
+    fn listed_again(&self, path_entry: &PathEntry) -> Result<Vec<Backed>, String> {
+        let contents = Contents::of(path_entry)?;
+        let known = self.index.dists().enumerate();
+        let known: HashMap<_, _> = known
             .map(|(number, dist)| (dist.metadata_dir(), number))
             .collect();
         let mut below = Below::new(path_entry);
@@ -296,66 +299,56 @@ impl<'r> Candidate<'r> {
             Some(&number) if self.index.dist(number).holds(&mut below) => Backed::Indexed(number),
             _ => Backed::Read(Box::new(contents.read(path_entry, name))),
         };
-        contents.dists().iter().map(&mut backed).collect()
+        Ok(contents.dists().iter().map(&mut backed).collect())
     }
 }
 
-/// The index of a path entry in a root, if there is one that counts.
-fn load(root: &Root, string: &str, not_used: &mut Vec<String>) -> Option<Index> {
+/// The index of a path entry in a root, if there is one that counts; notes why one that is there
+/// does not.
+fn load(root: &Root, string: &str, not_used: &mut Vec<String>) -> Result<Index, NotUsed> {
     let mirror = Mirror::of(root, string);
-    match mirror
+    let index = mirror
         .read_index()
-        .and_then(|text| Index::parse(text, string).ok_or(NotUsed::Damaged))
+        .and_then(|(text, _)| Index::parse(text, string).ok_or(NotUsed::Damaged));
+    if let Err(why) = &index
+        && *why != NotUsed::Absent
     {
-        Ok(index) => Some(index),
-        Err(NotUsed::Absent) => None,
-        Err(why) => {
-            not_used.push(format!("{}: {why}", mirror.index().display()));
-            None
-        }
+        not_used.push(format!("{}: {why}", mirror.index().display()));
     }
+    index
 }
 
 /// The path entry as listed; a dist that the vendor root has a mirror file for is believed by name.
 fn vouched<'p>(path_entry: &'p PathEntry, root: &Root, mirror: &Mirror) -> View<'p> {
-    let contents = Contents::of(path_entry);
+    let contents = match Contents::of(path_entry) {
+        Ok(contents) => contents,
+        Err(why) => return nothing(path_entry, why),
+    };
     let mut vouched = 0;
     let mut backed = |name: &OsString| {
-        let own = || contents.read(path_entry, name);
-        let dist = match (
-            &contents,
-            dist::name_in(name.as_bytes()),
-            mirror.read_file(name),
-        ) {
-            // In a zip, the name is in the metadata.
-            (Contents::Directory(_), Some(normalized_name), Ok((text, modified))) => {
+        let normalized_name = dist::name_in(name.as_bytes()).filter(|_| !contents.is_archive());
+        let dist = match (normalized_name, mirror.read_file(name)) {
+            (Some(normalized_name), Ok((text, stat))) => {
                 vouched += 1;
-                from_mirror(path_entry, name, Some(normalized_name), text, modified)
+                from_mirror(path_entry, name, Some(normalized_name), text, &stat)
             }
-            _ => own(),
+            // Also in a zip, where the name is in the metadata.
+            _ => contents.read(path_entry, name),
         };
         Backed::Read(Box::new(dist))
     };
-    let dists: Vec<_> = contents.dists().iter().map(&mut backed).collect();
-    match vouched {
-        0 => View {
-            path_entry,
-            index: None,
-            dists,
-            basis: Basis::Source("no index".to_owned()),
-            root: None,
-            not_used: Vec::new(),
-        },
-        dists_vouched => View {
-            path_entry,
-            index: None,
-            dists,
-            basis: Basis::Vouched {
-                dists: dists_vouched,
-            },
-            root: Some(root.clone()),
-            not_used: Vec::new(),
-        },
+    let dists = contents.dists().iter().map(&mut backed).collect();
+    let (basis, root) = match vouched {
+        0 => (Basis::Source("no index".to_owned()), None),
+        dists => (Basis::Vouched { dists }, Some(root.clone())),
+    };
+    View {
+        path_entry,
+        index: None,
+        dists,
+        basis,
+        root,
+        not_used: Vec::new(),
     }
 }
 
@@ -363,7 +356,7 @@ fn vouched<'p>(path_entry: &'p PathEntry, root: &Root, mirror: &Mirror) -> View<
 fn mirrored(path_entry: &PathEntry, mirror: &Mirror, metadata_dir: &OsStr) -> Dist {
     let name = dist::name_in(metadata_dir.as_bytes());
     match mirror.read_file(metadata_dir) {
-        Ok((text, modified)) => from_mirror(path_entry, metadata_dir, name, text, modified),
+        Ok((text, stat)) => from_mirror(path_entry, metadata_dir, name, text, &stat),
         Err(_) => Dist {
             metadata_dir: metadata_dir.to_owned(),
             normalized_name: name,
@@ -384,7 +377,7 @@ fn from_mirror(
     metadata_dir: &OsStr,
     normalized_name: Option<Vec<u8>>,
     text: Vec<u8>,
-    modified: SystemTime,
+    stat: &Metadata,
 ) -> Dist {
     let problems = scan::problems_of_text(
         &text,
@@ -394,7 +387,7 @@ fn from_mirror(
         metadata_dir: metadata_dir.to_owned(),
         normalized_name,
         text: Some(text),
-        modified,
+        modified: stat.modified().unwrap_or(SystemTime::UNIX_EPOCH),
         checks: None,
         problems,
     }

@@ -70,16 +70,13 @@ pub(super) struct Entry<'v> {
 }
 
 pub(super) fn source(path_entry: &PathEntry, why: String) -> View<'_> {
-    let contents = Contents::of(path_entry);
-    let basis = match &contents {
-        Contents::Nothing(nothing) => Basis::Nothing(nothing.clone()),
-        _ => Basis::Source(why),
+    let contents = match Contents::of(path_entry) {
+        Ok(contents) => contents,
+        Err(nothing_there) => return nothing(path_entry, nothing_there),
     };
-    let dists = contents
-        .dists()
-        .iter()
-        .map(|name| Backed::Read(Box::new(contents.read(path_entry, name))))
-        .collect();
+    let read = |name: &OsString| Backed::Read(Box::new(contents.read(path_entry, name)));
+    let dists = contents.dists().iter().map(read).collect();
+    let basis = Basis::Source(why);
     View {
         path_entry,
         index: None,

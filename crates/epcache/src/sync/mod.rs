@@ -14,11 +14,12 @@ use crate::mirror::{Listing, Mirror};
 use crate::path_entry::PathEntry;
 use crate::problem::Problem;
 use crate::resolve::{Cache, Mode};
-use crate::scan::{self, Below};
+use crate::scan::Below;
+use crate::stamp::Stamp;
 use crate::trust;
 use snapshot::Snapshot;
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use work::Work;
 
@@ -31,6 +32,7 @@ const MAX_SETTLING: Duration = Duration::from_millis(2500);
 pub struct Sync {
     root: Root,
     system: Vec<Root>,
+    within: Option<PathBuf>,
     seal: bool,
     dry_run: bool,
 }
@@ -74,24 +76,23 @@ pub enum Done {
 
 impl Sync {
     /// Prepares to write to `root`. `roots` are all that readers ask: a user's sync leaves alone
-    /// what the system's root answers.
+    /// what the system's root answers. `within` is the directory that stands for the root of the
+    /// file system, if not `/`: nothing outside is written, and who can search the directories above
+    /// it does not matter.
     ///
     /// # Errors
-    /// The root is no directory, or others may write it.
-    pub fn new(root: Root, roots: &[Root]) -> Result<Self, Error> {
-        check_root(&root)?;
+    /// The root is no directory, others may write it, or it leads out of `within`.
+    pub fn new(root: Root, roots: &[Root], within: Option<&Path>) -> Result<Self, Error> {
+        exists_for_writing(&root, within)?;
         let mut system = Vec::new();
         if root.kind == RootKind::User {
-            system.extend(
-                roots
-                    .iter()
-                    .filter(|other| other.kind == RootKind::System)
-                    .cloned(),
-            );
+            let of_the_system = |other: &&Root| other.kind == RootKind::System;
+            system.extend(roots.iter().filter(of_the_system).cloned());
         }
         Ok(Self {
             root,
             system,
+            within: within.map(Path::to_owned),
             seal: false,
             dry_run: false,
         })
@@ -131,12 +132,15 @@ impl Sync {
         let old = mirror
             .read_index()
             .ok()
-            .and_then(|text| Index::parse(text, string));
+            .filter(|(_, stat)| mirror.has_mode(stat));
+        let old = old.and_then(|(text, _)| Index::parse(text, string));
+        mirror.check_links(&self.root.path)?;
         let listing = mirror.list();
         if let Some(outcome) = self.nothing_to_do(path_entry, &mirror, old.as_ref(), &listing) {
             return Ok(outcome);
         }
-        let snapshot = match Snapshot::settled(path_entry, old.as_ref(), self.patience()) {
+        let snapshot = match Snapshot::settled(path_entry, old.as_ref(), &listing, self.patience())
+        {
             Ok(snapshot) => snapshot,
             Err(nothing) => return Ok(Outcome::not_cached(path_entry, nothing)),
         };
@@ -150,6 +154,17 @@ impl Sync {
             outcome: Outcome::not_cached(path_entry, String::new()),
         }
         .write(snapshot)
+    }
+
+    /// Whether only what everybody could have read may be written, and if so, below which directory
+    /// that is asked: in the roots that everybody reads. A package build that is not root's reads
+    /// nothing that its user could not write there anyway.
+    fn publishes(&self) -> bool {
+        match self.root.kind {
+            RootKind::User => false,
+            RootKind::System => true,
+            RootKind::Vendor => trust::effective_user() == 0,
+        }
     }
 
     /// How long to wait for young stamps: the vendor root's files hold none.
@@ -170,20 +185,17 @@ impl Sync {
         listing: &Listing,
     ) -> Option<Outcome> {
         let old = old?;
-        let stamp = scan::stamp_of(path_entry)?;
+        let stat = std::fs::metadata(path_entry.location()).ok()?;
+        let is_zip = stat.is_file(); // whose dists have no stamps of their own
         let mut below = Below::new(path_entry);
-        let complete = old.freshness == Freshness::Stamp(stamp)
+        let complete = old.freshness == Freshness::Stamp(Stamp::of_directory(&stat))
             && self.root.kind == RootKind::User
             && listing.leftovers.is_empty()
             && listing.metadata_dirs.len() == old.len()
             && old.dists().all(|dist| match dist {
-                IndexedDist::Here {
-                    metadata_dir,
-                    checks,
-                    ..
-                } => {
+                IndexedDist::Here { metadata_dir, .. } => {
                     listing.metadata_dirs.contains(OsStr::new(metadata_dir))
-                        && (checks.is_empty() || dist.holds(&mut below))
+                        && (is_zip || dist.holds(&mut below))
                 }
                 IndexedDist::ReadItYourself { .. } => false,
             });
@@ -194,22 +206,6 @@ impl Sync {
             index: Ok(()),
             ..Outcome::not_cached(path_entry, String::new())
         })
-    }
-}
-
-/// Whether a cache root can be written to safely: it, or what it is to be made in, is nobody else's.
-fn check_root(root: &Root) -> Result<(), Error> {
-    if exists_for_writing(root)? {
-        return Ok(());
-    }
-    // What root makes in a user's home directory, the user could not use.
-    let mut above = root.path.ancestors().skip(1);
-    match above.find_map(|above| Some((above, std::fs::metadata(above).ok()?))) {
-        Some((above, stat)) => trust::check_owner(&stat).map_err(|why| Error::NotTrusted {
-            path: above.to_owned(),
-            why,
-        }),
-        None => Ok(()),
     }
 }
 

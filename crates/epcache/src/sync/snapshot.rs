@@ -1,12 +1,14 @@
 //! A snapshot: what a path entry held during one scan, and which of its stamps can be believed.
 
 use crate::index::{Index, Record};
+use crate::mirror::Listing;
 use crate::path_entry::PathEntry;
 use crate::scan::{self, Below, Contents, Dist};
 use crate::stamp::{self, Settling, Stamp};
+use crate::walk::Place;
 use std::cell::OnceCell;
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -16,6 +18,8 @@ const MOVED: Duration = Duration::from_millis(100);
 /// What a path entry held during one scan.
 pub(super) struct Snapshot {
     pub(super) stamp: Stamp,
+    /// Which directory or file was listed.
+    pub(super) place: Place,
     /// Whether the stamp of the path entry can be believed.
     pub(super) settled: bool,
     pub(super) dists: Vec<Scanned>,
@@ -36,12 +40,16 @@ impl Snapshot {
     pub(super) fn settled(
         path_entry: &PathEntry,
         old: Option<&Index>,
+        listing: &Listing,
         patience: Duration,
     ) -> Result<Self, String> {
         let deadline = Instant::now() + patience;
         let mut known: HashMap<OsString, Record> = HashMap::new();
         for record in old.and_then(Index::records).unwrap_or_default() {
-            if let Record::Here { metadata_dir, .. } = &record {
+            // Without its mirror file it is read again, and then written.
+            if let Record::Here { metadata_dir, .. } = &record
+                && listing.metadata_dirs.contains(OsStr::new(metadata_dir))
+            {
                 known.insert(metadata_dir.into(), record);
             }
         }
@@ -66,15 +74,8 @@ impl Snapshot {
         patience: Duration,
     ) -> Result<(Self, Option<Duration>), String> {
         let start = stamp::now();
-        let Some(stamp) = scan::stamp_of(path_entry) else {
-            return Err(std::fs::metadata(path_entry.location())
-                .err()
-                .map_or("it moved away".to_owned(), |error| error.to_string()));
-        };
-        let contents = Contents::of(path_entry);
-        if let Contents::Nothing(why) = contents {
-            return Err(why);
-        }
+        let contents = Contents::of(path_entry)?;
+        let stamp = contents.stamp();
         let believable = Believable {
             start,
             path_entry,
@@ -105,6 +106,7 @@ impl Snapshot {
         Ok((
             Self {
                 stamp,
+                place: contents.place(),
                 settled,
                 dists,
             },

@@ -5,15 +5,17 @@ use super::{Done, Outcome, Sync};
 use crate::dist::{mirror_file, shown};
 use crate::error::Error;
 use crate::index::{self, Freshness, Index, Record, can_be_mirrored};
-use crate::layout::RootKind;
+use crate::layout::{RootKind, exists_for_writing};
 use crate::mirror::{Listing, Mirror};
 use crate::path_entry::PathEntry;
-use crate::scan::{Check, Contents, Dist};
+use crate::scan::{Check, Dist};
 use crate::trust;
+use crate::walk::Place;
+use crate::write;
 use std::ffi::OsStr;
+use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 /// The writing of one snapshot into one mirror.
 pub(super) struct Work<'a> {
@@ -31,7 +33,8 @@ impl Work<'_> {
         self.outcome.mirror = Some(self.mirror.path.clone());
         self.outcome.dists = snapshot.dists.len();
         self.outcome.index = Ok(());
-        if self.everybody_must_read(self.path_entry.location(), snapshot.stamp.inode()) {
+        let listed = |stat: &Metadata| Place::of(stat) == snapshot.place;
+        if self.may_publish(self.path_entry.location(), listed) {
             let mut records = Vec::new();
             for scanned in &snapshot.dists {
                 records.push(self.dist(scanned)?);
@@ -53,21 +56,18 @@ impl Work<'_> {
         Ok(self.outcome)
     }
 
-    /// In the system root, whether everybody could have read it; in the others that is no matter.
-    fn everybody_must_read(&self, path: &Path, inode: u64) -> bool {
-        self.sync.root.kind != RootKind::System || trust::everybody_could_read(path, inode)
+    /// Whether what was read at a path may be written: in the roots that everybody reads, if
+    /// everybody could have read it.
+    fn may_publish(&self, path: &Path, is_it: impl Fn(&Metadata) -> bool) -> bool {
+        !self.sync.publishes()
+            || trust::everybody_could_read(path, self.sync.within.as_deref(), is_it)
     }
 
-    fn everybody_must_read_all(&self, metadata_dir: &OsStr, checks: &[Check]) -> bool {
+    fn may_publish_all(&self, metadata_dir: &OsStr, checks: &[Check]) -> bool {
         let path = self.path_entry.location().join(metadata_dir);
-        let of_check = |check: &Check| {
-            let file = check.what.file();
-            let path = if file.is_empty() {
-                path.clone()
-            } else {
-                path.join(file)
-            };
-            self.everybody_must_read(&path, check.stamp.inode())
+        let of_check = |check: &Check| match check.what.file() {
+            "" => self.may_publish(&path, |stat| check.is_of(stat)),
+            file => self.may_publish(&path.join(file), |stat| check.is_of(stat)),
         };
         checks.iter().all(of_check)
     }
@@ -75,47 +75,49 @@ impl Work<'_> {
     /// Writes the mirror file of a dist, if it is to have one, and gives its record.
     fn dist(&mut self, scanned: &Scanned) -> Result<Record, Error> {
         let record = match scanned {
-            Scanned::Known(
-                record @ Record::Here {
-                    metadata_dir,
-                    checks,
-                    ..
-                },
-            ) if self.everybody_must_read_all(OsStr::new(metadata_dir), checks) => {
-                if !self.listing.metadata_dirs.remove(OsStr::new(metadata_dir)) {
-                    let again = Contents::of(self.path_entry)
-                        .read(self.path_entry, OsStr::new(metadata_dir));
-                    self.mirror_file(&again)?;
-                }
-                record.clone()
-            }
-            Scanned::Known(Record::Here { metadata_dir, .. }) => {
-                Record::read_it_yourself(OsStr::new(metadata_dir))
-            }
-            Scanned::Known(record) => record.clone(),
-            Scanned::Read { dist, settled } => {
-                self.outcome.problems.extend(dist.problems.iter().cloned());
-                let public = match &dist.checks {
-                    Some(checks) => self.everybody_must_read_all(&dist.metadata_dir, checks),
-                    None => self.sync.root.kind != RootKind::System,
-                };
-                if public {
-                    self.mirror_file(dist)?;
-                }
-                let believed = *settled || self.sync.root.kind == RootKind::Vendor;
-                if public && believed {
-                    Record::of(dist)
-                } else {
-                    Record::read_it_yourself(&dist.metadata_dir)
-                }
-            }
+            Scanned::Known(record) => self.known(record),
+            Scanned::Read { dist, settled } => self.read(dist, *settled)?,
         };
         if let Record::ReadItYourself { metadata_dir } = &record {
-            self.outcome
-                .read_each_time
-                .push(OsStr::from_bytes(metadata_dir).to_owned());
+            let metadata_dir = OsStr::from_bytes(metadata_dir).to_owned();
+            self.outcome.read_each_time.push(metadata_dir);
         }
         Ok(record)
+    }
+
+    /// One that is as it was: its mirror file stays, unless it has become private.
+    fn known(&mut self, record: &Record) -> Record {
+        match record {
+            Record::Here {
+                metadata_dir,
+                checks,
+                ..
+            } => {
+                let metadata_dir = OsStr::new(metadata_dir);
+                if !self.may_publish_all(metadata_dir, checks) {
+                    return Record::read_it_yourself(metadata_dir);
+                }
+                self.listing.metadata_dirs.remove(metadata_dir);
+                record.clone()
+            }
+            Record::ReadItYourself { .. } => record.clone(),
+        }
+    }
+
+    fn read(&mut self, dist: &Dist, settled: bool) -> Result<Record, Error> {
+        self.outcome.problems.extend(dist.problems.iter().cloned());
+        let may_publish = match &dist.checks {
+            Some(checks) => self.may_publish_all(&dist.metadata_dir, checks),
+            None => !self.sync.publishes(), // it is not known what was read
+        };
+        if may_publish {
+            self.mirror_file(dist)?;
+        }
+        let believed = settled || self.sync.root.kind == RootKind::Vendor;
+        Ok(match may_publish && believed {
+            true => Record::of(dist),
+            false => Record::read_it_yourself(&dist.metadata_dir),
+        })
     }
 
     fn mirror_file(&mut self, dist: &Dist) -> Result<(), Error> {
@@ -124,20 +126,33 @@ impl Work<'_> {
         }
         let present = self.listing.metadata_dirs.remove(&dist.metadata_dir);
         let text = dist.text.as_deref().unwrap_or_default();
-        let same =
-            |(old, modified): (Vec<u8>, SystemTime)| old == text && modified == dist.modified;
+        let same = |(old, stat): (Vec<u8>, Metadata)| {
+            let modified = stat.modified().ok() == Some(dist.modified);
+            old == text && modified && self.mirror.has_mode(&stat)
+        };
         if present && self.mirror.read_file(&dist.metadata_dir).is_ok_and(same) {
             return Ok(());
         }
         let name = shown(dist.metadata_dir.as_encoded_bytes()).into_owned();
-        self.outcome
-            .written
-            .push(self.mirror.path.join(mirror_file(&name)));
-        if self.sync.dry_run {
-            Ok(())
-        } else {
-            self.mirror.write_file(&name, text, dist.modified)
+        let path = self.mirror.path.join(mirror_file(&name));
+        self.writing(path)?;
+        match self.sync.dry_run {
+            true => Ok(()),
+            false => self.mirror.write_file(&name, text, dist.modified),
         }
+    }
+
+    /// Notes that a file will be written. Before the first, sees to it that the root is there, and
+    /// is nobody else's also if somebody made it just before us.
+    fn writing(&mut self, path: PathBuf) -> Result<(), Error> {
+        if self.outcome.written.is_empty() && !self.sync.dry_run {
+            let root = &self.sync.root;
+            write::make_directories(&root.path, root.kind.modes().0)
+                .map_err(Error::io("make this directory", &root.path))?;
+            exists_for_writing(root, self.sync.within.as_deref())?;
+        }
+        self.outcome.written.push(path);
+        Ok(())
     }
 
     /// Writes the index, if there is to be one and it differs.
@@ -172,7 +187,7 @@ impl Work<'_> {
         if self.old.as_ref().is_some_and(|old| old.as_str() == text) {
             return Ok(());
         }
-        self.outcome.written.push(self.mirror.index());
+        self.writing(self.mirror.index())?;
         if self.sync.dry_run {
             Ok(())
         } else {
