@@ -31,7 +31,11 @@ pub(crate) fn run(setting: &Setting, output: &mut Output, options: &SyncOptions)
     if path.is_empty() {
         warn_of_no_path_entry(setting, output);
     }
-    let (refused, path) = sort_out(setting, path);
+    let (refused, path) = match kind {
+        // CPython passes over what it finds nothing in, and so does a refresh for its sake.
+        RootKind::User => (Vec::new(), path),
+        RootKind::System | RootKind::Vendor => sort_out(setting, path),
+    };
     for (path_entry, why) in &refused {
         complain(&format!(
             "--path {}: {why}",
@@ -58,7 +62,8 @@ pub(crate) fn run(setting: &Setting, output: &mut Output, options: &SyncOptions)
             results
                 .iter()
                 .filter(|(path_entry, result)| {
-                    output.tells_all() || result.is_err() || !is_absent(path_entry)
+                    let named = !setting.global.path.is_empty();
+                    named || output.tells_all() || result.is_err() || !is_absent(path_entry)
                 })
                 .map(|(path_entry, result)| SyncRow::of(path_entry, result, options)),
         )
