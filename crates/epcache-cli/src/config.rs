@@ -145,10 +145,14 @@ fn not_opened(path: &Path, error: &io::Error) -> Result<Text> {
         return Ok(Text::Absent);
     }
     match std::fs::metadata(path) {
-        Err(error) => Ok(Text::NotUsed(format!(
-            "{} (is HOME right?)",
-            without_number(&error.to_string())
-        ))),
+        Err(error) => {
+            let hint = match error.kind() {
+                ErrorKind::PermissionDenied => " (is HOME right?)",
+                _ => "",
+            };
+            let why = error.to_string();
+            Ok(Text::NotUsed(format!("{}{hint}", without_number(&why))))
+        }
         Ok(stat) => match epcache::check_trust(&stat) {
             Err(why) => Ok(Text::NotUsed(why.to_string())),
             Ok(()) if !stat.is_file() => Err(refusal(path, "not a regular file")),
@@ -257,7 +261,11 @@ pub(crate) fn absolute_paths(list: &OsStr) -> Result<Vec<PathBuf>> {
 fn stray_line(text: &str) -> Option<usize> {
     let stray = |line: &str| {
         let line = line.trim();
-        !(line.is_empty() || line.starts_with(['#', ';', '[']) || line.contains(['=', ':']))
+        match line.chars().next() {
+            None | Some('#' | ';') => false,
+            Some('[') => !line.contains(']'),
+            Some(_) => !line.contains(['=', ':']),
+        }
     };
     text.lines().position(stray).map(|index| index + 1)
 }
@@ -330,6 +338,7 @@ mod tests {
             "[epcache]\ngarbage\n",
             "[epcache]\ngarbage\nmode = fast",
             "[epcache]\ngarbage\n\n[system]\n",
+            "\ngarbage",
         ] {
             assert_eq!(
                 error(text),
@@ -337,6 +346,7 @@ mod tests {
                 "{text:?}"
             );
         }
+        assert!(error("[epcache\nmode = fast").starts_with("f:1: \"[epcache\" is no setting"));
     }
 
     #[test]

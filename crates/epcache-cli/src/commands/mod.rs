@@ -11,6 +11,7 @@ pub(crate) mod status;
 pub(crate) mod sync;
 pub(crate) mod verify;
 
+use crate::output::without_number;
 use epcache::PathEntry;
 use epcache::layout::Unusable;
 use std::io::ErrorKind;
@@ -26,6 +27,6 @@ fn why_not_used(unusable: &Unusable) -> Option<String> {
     match unusable {
         Unusable::Absent => None,
         Unusable::NotTrusted(why) => Some(format!("not trusted: {why}")),
-        Unusable::Broken(why) => Some(why.clone()),
+        Unusable::Broken(why) => Some(without_number(why).into_owned()),
     }
 }

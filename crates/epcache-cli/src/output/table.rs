@@ -17,6 +17,12 @@ const DEFAULT_WIDTH: u16 = 80;
 /// are easier to read than columns of a few letters.
 const NARROWEST: u16 = 50;
 
+/// How narrow a column of words gets before paths and dotted names are broken.
+const READABLE: u16 = 20;
+
+/// After what words and dotted names are broken, if they have to be.
+const JOINTS: &[char] = &[' ', '.', ':', '_', '/'];
+
 /// Between two columns.
 const GAP: u16 = 2;
 
@@ -67,8 +73,8 @@ pub(super) fn lines<R: Row>(rows: &[R], look: Look) -> Vec<String> {
         table.add_row(columns.iter().enumerate().map(|(place, column)| {
             let text = &texts[column.number];
             let cell = match &widths {
-                Some(widths) if column.is_path => column.cell(&folded(text, widths[place])),
-                _ => column.cell(text),
+                Some(widths) => column.cell(&column.folded(text, widths[place])),
+                None => column.cell(text),
             };
             match row.tone() {
                 Tone::Good if place == 0 => cell.fg(Color::Green),
@@ -78,9 +84,10 @@ pub(super) fn lines<R: Row>(rows: &[R], look: Look) -> Vec<String> {
         }));
     }
     for (place, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, GAP));
+        let gap = if place + 1 < columns.len() { GAP } else { 0 };
+        column.set_padding((0, gap));
         if let Some(widths) = &widths {
-            let width = Width::Fixed(widths[place] + GAP);
+            let width = Width::Fixed(widths[place] + gap);
             column.set_constraint(ColumnConstraint::Absolute(width));
         }
     }
@@ -108,44 +115,47 @@ struct Shown {
     title: &'static str,
     number: usize,
     is_number: bool,
-    is_path: bool,
+    /// After what its texts are broken.
+    joints: &'static [char],
     /// What its content needs.
     wanted: u16,
-    /// What its longest word needs.
-    least: u16,
+    /// The widths to which it is made narrower, in the order in which that is tried.
+    floors: [u16; 3],
 }
 
 impl Shown {
     /// A column, unless all rows leave it empty.
     fn of(column: Column, number: usize, texts: &[Vec<String>]) -> Option<Self> {
-        let (Column::Text(title) | Column::Number(title) | Column::Path(title)) = column else {
-            return None;
+        let (title, joints): (_, &[char]) = match column {
+            Column::Text(title) => (title, JOINTS),
+            Column::Path(title) => (title, &['/']),
+            Column::Number(title) => (title, &[]),
+            Column::NotInTables => return None,
         };
-        let (is_number, is_path) = (
-            matches!(column, Column::Number(_)),
-            matches!(column, Column::Path(_)),
-        );
         let texts = || texts.iter().map(|row| row[number].as_str());
         if texts().all(str::is_empty) {
             return None;
         }
-        let wanted = longest(texts().chain([title]));
-        let least = if is_path {
-            longest(
-                texts()
-                    .flat_map(|text| text.split_inclusive('/'))
-                    .chain([title]),
-            )
-        } else {
-            longest(texts().chain([title]).flat_map(str::split_whitespace))
+        let title_length = length(title);
+        let wanted = longest(texts()).max(title_length);
+        let word = longest(texts().flat_map(|text| text.split(' '))).max(title_length);
+        let piece = longest(texts().flat_map(|text| text.split_inclusive(joints)));
+        let floors = match column {
+            Column::Number(_) => [wanted; 3],
+            Column::Path(_) => [wanted, piece.max(title_length), title_length],
+            Column::Text(_) | Column::NotInTables => [
+                word.max(READABLE).min(wanted),
+                piece.max(title_length),
+                title_length,
+            ],
         };
         Some(Self {
             title,
             number,
-            is_number,
-            is_path,
+            is_number: matches!(column, Column::Number(_)),
+            joints,
             wanted,
-            least: if is_number { wanted } else { least },
+            floors,
         })
     }
 
@@ -157,27 +167,36 @@ impl Shown {
         })
     }
 
-    /// The width below which nothing brings it.
-    fn floor(&self) -> u16 {
-        if self.is_number {
-            self.wanted
-        } else {
-            length(self.title)
+    /// A text in lines of at most `width`, broken after joints. A longer piece is left to be broken
+    /// anywhere.
+    fn folded(&self, text: &str, width: u16) -> String {
+        if length(text) <= width {
+            return text.to_owned();
         }
+        let mut lines = String::new();
+        let mut used = 0;
+        for piece in text.split_inclusive(self.joints) {
+            if used > 0 && used + length(piece.trim_end()) > width {
+                lines.push('\n');
+                used = 0;
+            }
+            lines.push_str(piece);
+            used += length(piece);
+        }
+        lines
     }
 }
 
-/// The widths of the columns, together at most `room`: the widest is made narrower first, down to
-/// its longest word; only if that is not enough, words are broken too.
+/// The widths of the columns, together at most `room`: the widest is made narrower first. Prose is
+/// wrapped before paths and dotted names are broken, and these are before words are.
 fn widths(columns: &[Shown], room: u16) -> Vec<u16> {
     let gaps = GAP * u16::try_from(columns.len().saturating_sub(1)).unwrap_or_default();
-    let room = usize::from(room.saturating_sub(gaps));
+    let room = u32::from(room.saturating_sub(gaps));
     let mut widths: Vec<u16> = columns.iter().map(|column| column.wanted).collect();
-    let least = |column: &Shown| column.least;
-    for floor in [least, Shown::floor] {
-        while widths.iter().copied().map(usize::from).sum::<usize>() > room {
+    for stage in 0..3 {
+        while widths.iter().copied().map(u32::from).sum::<u32>() > room {
             let widest = (0..widths.len())
-                .filter(|&place| widths[place] > floor(&columns[place]))
+                .filter(|&place| widths[place] > columns[place].floors[stage])
                 .max_by_key(|&place| widths[place]);
             match widest {
                 Some(place) => widths[place] -= 1,
@@ -186,22 +205,6 @@ fn widths(columns: &[Shown], room: u16) -> Vec<u16> {
         }
     }
     widths
-}
-
-/// A path in lines of at most `width`, broken after slashes.
-fn folded(path: &str, width: u16) -> String {
-    let mut lines = String::new();
-    let mut used = 0;
-    for part in path.split_inclusive('/') {
-        let length = length(part);
-        if used > 0 && used + length > width {
-            lines.push('\n');
-            used = 0;
-        }
-        lines.push_str(part);
-        used += length;
-    }
-    lines
 }
 
 fn longest<'t>(texts: impl Iterator<Item = &'t str>) -> u16 {
@@ -213,4 +216,50 @@ fn length(text: &str) -> u16 {
     let columns = |c: char| if c < '\u{1100}' { 1 } else { 2 };
     text.chars()
         .fold(0, |length: u16, c| length.saturating_add(columns(c)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(column: Column, texts: &[&str]) -> Shown {
+        let texts: Vec<Vec<String>> = texts.iter().map(|&text| vec![text.to_owned()]).collect();
+        Shown::of(column, 0, &texts).unwrap_or_else(|| unreachable!("it has a text"))
+    }
+
+    #[test]
+    fn prose_is_wrapped_before_a_path_is_broken() {
+        let path = "/srv/app/lib/python3.11/site-packages";
+        let columns = [
+            of(Column::Number("DISTS"), &["11"]),
+            of(
+                Column::Text("REASON"),
+                &["1 changed and read from the source; run it"],
+            ),
+            of(Column::Path("PATH ENTRY"), &[path]),
+        ];
+        assert_eq!(widths(&columns, 120), [5, 42, 37]);
+        assert_eq!(widths(&columns, 70), [5, 24, 37]);
+        assert_eq!(widths(&columns, 60), [5, 20, 31]);
+        assert_eq!(
+            columns[2].folded(path, 31),
+            "/srv/app/lib/python3.11/\nsite-packages"
+        );
+    }
+
+    #[test]
+    fn a_name_is_broken_at_a_joint() {
+        let value = "flake8.plugins.pycodestyle:pycodestyle_logical";
+        let column = of(Column::Text("VALUE"), &[value]);
+        assert_eq!(
+            column.folded(value, 30),
+            "flake8.plugins.pycodestyle:\npycodestyle_logical"
+        );
+    }
+
+    #[test]
+    fn a_column_that_is_empty_everywhere_is_left_out() {
+        let texts = [vec![String::new()], vec![String::new()]];
+        assert!(Shown::of(Column::Text("REASON"), 0, &texts).is_none());
+    }
 }
