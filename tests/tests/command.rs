@@ -692,7 +692,7 @@ fn a_table_on_a_terminal_fits_its_width() {
     );
     write_dist(&path_entry, "long-1.dist-info", Some(&long));
     for subcommand in ["query", "groups", "dists", "status"] {
-        for columns in [40, 80, 120] {
+        for columns in [50, 80, 120] {
             let command = scratch.command(subcommand, &[&path_entry]);
             let Some(shown) = on_a_terminal(&command, columns) else {
                 return;
@@ -711,7 +711,7 @@ fn a_table_on_a_terminal_fits_its_width() {
 }
 
 #[test]
-fn control_characters_are_escaped_on_a_terminal_and_kept_in_a_pipe() {
+fn control_characters_are_escaped_on_a_terminal_and_in_a_pipe_that_may_end_on_one() {
     let scratch = Scratch::new();
     let path_entry = scratch.path_entry("site-packages");
     write_dist(
@@ -741,9 +741,17 @@ fn control_characters_are_escaped_on_a_terminal_and_kept_in_a_pipe() {
     let mut query = scratch.command("query", &[&path_entry]);
     let piped = process::succeed(query.args(["g", "--format", "plain"]));
     assert!(
-        process::stdout(&piped).contains("\x1b]0;owned\x07red\x1b[31m\t"),
-        "a program gets what is there: {:?}",
         process::stdout(&piped)
+            .starts_with("g\t\\x1b]0;owned\\x07red\\x1b[31m\todd:\\x9b31m\u{202e}main\todd\n"),
+        "{:?}",
+        process::stdout(&piped)
+    );
+    let mut query = scratch.command("query", &[&path_entry]);
+    let json = process::succeed(query.args(["g", "--format", "jsonl"]));
+    assert_eq!(
+        json_lines(&json.stdout)[0]["name"],
+        "\x1b]0;owned\x07red\x1b[31m",
+        "a program gets what is there"
     );
 }
 
@@ -898,4 +906,366 @@ fn a_user_s_sync_stands_in_where_the_system_s_index_is_stale() {
         own.join(".index").is_file(),
         "the user has an index of their own now"
     );
+}
+
+/// Writes the user's configuration.
+fn configure(scratch: &Scratch, text: &str) -> PathBuf {
+    let file = scratch.home().join("config/epcache/epcache.ini");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, text).unwrap();
+    set_mode(&file, 0o644);
+    file
+}
+
+/// Runs a command that must exit with 2 and say why in one line, which is given without the
+/// command's name.
+fn refusal(command: &mut Command) -> String {
+    let output = process::expect_status(command, 2);
+    let said = process::stderr(&output);
+    let line = said.strip_prefix("epcache: ").unwrap_or_default();
+    assert_eq!(line.lines().count(), 1, "one line: {said}");
+    line.trim_end().to_owned()
+}
+
+#[test]
+fn a_cache_root_that_is_not_absolute_is_refused_and_nothing_is_made() {
+    let scratch = Scratch::new();
+    let path_entry = installed(&scratch);
+    let directory = scratch.path_entry("here");
+    let sync = || {
+        let mut command = scratch.epcache();
+        command
+            .current_dir(&directory)
+            .arg("sync")
+            .args(named(&[&path_entry]));
+        command
+    };
+    let absolute = scratch.join("abs");
+    let list = format!("rel:{}", absolute.display());
+    assert_eq!(
+        refusal(sync().env("EPCACHE_PATH", &list)),
+        "EPCACHE_PATH: \"rel\" is not an absolute path"
+    );
+    let file = configure(&scratch, "[epcache]\npath = ~/c\n");
+    assert_eq!(
+        refusal(&mut sync()),
+        format!(
+            "{}: [epcache] path: \"~/c\" is not an absolute path (\"~\" and variables are not expanded); correct it, or remove the file",
+            file.display()
+        )
+    );
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
+    assert!(!absolute.exists());
+}
+
+#[test]
+fn a_configuration_that_can_not_be_looked_at_is_not_used_and_breaks_no_query() {
+    let scratch = Scratch::new();
+    let path_entry = installed(&scratch);
+    let file = scratch.home().join("config/epcache/epcache.ini");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink("epcache.ini", &file).unwrap();
+    let mut query = scratch.command("query", &[&path_entry]);
+    let output = process::succeed(query.arg("plug.ins"));
+    let said = process::stderr(&output);
+    let expected = format!(
+        "epcache: warning: {}: configuration not used: ",
+        file.display()
+    );
+    assert!(said.starts_with(&expected), "{said}");
+    assert_eq!(process::stdout(&output).lines().count(), 2);
+}
+
+#[test]
+fn a_configuration_that_is_no_file_is_an_error_and_never_waited_for() {
+    let scratch = Scratch::new();
+    let path_entry = installed(&scratch);
+    let file = configure(&scratch, "");
+    fs::remove_file(&file).unwrap();
+    let query = || refusal(&mut scratch.command("query", &[&path_entry]));
+    fs::create_dir(&file).unwrap();
+    assert!(query().contains("is a directory"), "{}", query());
+    fs::remove_dir(&file).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &file,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o600),
+        0,
+    )
+    .unwrap();
+    assert!(query().contains("not a regular file"), "{}", query());
+}
+
+#[test]
+fn with_root_only_the_configuration_in_there_counts() {
+    let scratch = Scratch::new();
+    let image = scratch.path_entry("image");
+    fs::create_dir_all(image.join("opt/app")).unwrap();
+    write_dist(
+        &image.join("opt/app"),
+        "in-1.dist-info",
+        Some("[g]\ni = in\n"),
+    );
+    configure(
+        &scratch,
+        "[system]\npath-entries = /opt/none\nno-such = 1\n",
+    );
+    let values = || -> Vec<String> {
+        let mut query = scratch.epcache();
+        let found = entries(query.args(["query", "--root"]).arg(&image));
+        found.into_iter().map(|entry| entry.value).collect()
+    };
+    assert_eq!(values(), Vec::<String>::new(), "the user's has no say");
+    let file = image.join("etc/epcache/epcache.ini");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, "[system]\npath-entries = /opt/app\n").unwrap();
+    set_mode(&file, 0o644);
+    assert_eq!(values(), ["in"]);
+    let mut paths = scratch.epcache();
+    let output = process::succeed(
+        paths
+            .current_dir(scratch.path())
+            .args(["paths", "--root", "image", "--format", "json"]),
+    );
+    let places: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        places["config"],
+        json!([{ "path": file, "exists": true, "not_used": null }])
+    );
+    assert_eq!(
+        places["roots"][0]["path"],
+        image.join("var/cache/epcache").to_str().unwrap()
+    );
+}
+
+#[test]
+fn an_epcache_mode_that_is_no_text_is_an_error() {
+    use std::os::unix::ffi::OsStrExt;
+    let scratch = Scratch::new();
+    let path_entry = installed(&scratch);
+    let mut query = scratch.command("query", &[&path_entry]);
+    let said = refusal(query.env("EPCACHE_MODE", std::ffi::OsStr::from_bytes(b"\xff")));
+    assert!(said.starts_with("EPCACHE_MODE: "), "{said}");
+}
+
+#[test]
+fn errors_of_usage_name_the_help_to_read() {
+    let scratch = Scratch::new();
+    for (arguments, expected) in [
+        (
+            ["sync", "--dry"].as_slice(),
+            "--dry: no such argument; did you mean --dry-run?; see 'epcache sync --help'",
+        ),
+        (
+            &["snyc"],
+            "snyc: no such subcommand; did you mean sync?; see 'epcache --help'",
+        ),
+    ] {
+        assert_eq!(refusal(scratch.epcache().args(arguments)), expected);
+    }
+    let said = refusal(scratch.epcache().args(["sync", "--seal"]));
+    assert!(said.starts_with("--seal needs --vendor"), "{said}");
+}
+
+#[test]
+fn what_can_not_be_written_to_standard_output_is_an_error() {
+    let scratch = Scratch::new();
+    let Ok(full) = fs::OpenOptions::new().write(true).open("/dev/full") else {
+        skip("a full device: there is no /dev/full here");
+        return;
+    };
+    for arguments in [
+        ["--help"].as_slice(),
+        &["--version"],
+        &["man"],
+        &["completions", "bash"],
+        &["paths", "--path", "/"],
+    ] {
+        let mut command = scratch.epcache();
+        let mut child = command
+            .args(arguments)
+            .stdout(full.try_clone().unwrap())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(2), "{arguments:?}");
+        assert!(
+            said.starts_with("epcache: can't write to standard output: "),
+            "{arguments:?}: {said}"
+        );
+    }
+}
+
+#[test]
+fn a_path_that_can_not_be_cached_is_shown_and_an_error_where_a_system_is_built() {
+    let scratch = Scratch::new();
+    let path_entry = installed(&scratch);
+    let gone = scratch.join("gone");
+    for (option, expected, status) in [
+        ("--user", ["not cached", "not cached", "refreshed"], 0),
+        ("--system", ["failed", "failed", "refreshed"], 2),
+    ] {
+        let mut sync = scratch.command("sync", &[Path::new("relative"), &gone, &path_entry]);
+        sync.args([option, "--format", "jsonl"]);
+        let output = process::expect_status(&mut sync, status);
+        let rows = json_lines(&output.stdout);
+        let done: Vec<&Value> = rows.iter().map(|row| &row["done"]).collect();
+        assert_eq!(done, expected, "{option}");
+        assert_eq!(rows[0]["reason"], "not an absolute path", "{option}");
+        assert_eq!(rows[1]["reason"], "does not exist", "{option}");
+        let said = process::stderr(&output);
+        let told = format!(
+            "epcache: --path relative: not an absolute path\nepcache: --path {}: does not exist\n",
+            gone.display()
+        );
+        assert_eq!(said, if status == 0 { "" } else { &told }, "{option}");
+        fs::remove_dir_all(scratch.cache()).unwrap();
+    }
+    process::expect_status(&mut scratch.command("query", &[&gone]), 1);
+}
+
+#[test]
+fn with_root_a_path_is_named_as_it_is_inside() {
+    let scratch = Scratch::new();
+    let image = scratch.path_entry("image");
+    let inside = scratch.path_entry("image/usr/lib/app");
+    write_dist(&inside, "in-1.dist-info", None);
+    let sync = |path: &str| {
+        let mut command = scratch.epcache();
+        command.args(["sync", "--vendor", "--path", path, "--root"]);
+        command.arg(&image);
+        command
+    };
+    let said = |path: &str| refusal(&mut sync(path));
+    assert_eq!(
+        said("usr/lib/app"),
+        "--path usr/lib/app: not an absolute path; with --root, name it as it is inside the image"
+    );
+    let outside = inside.to_str().unwrap();
+    assert_eq!(
+        said(outside),
+        format!("--path {outside}: starts with --root; leave that out")
+    );
+    assert_eq!(
+        said("/usr/lib/none"),
+        format!(
+            "--path /usr/lib/none: does not exist (in {})",
+            image.display()
+        )
+    );
+    let output = process::succeed(&mut sync("/usr/lib/app"));
+    assert_eq!(
+        process::stdout(&output),
+        "refreshed\t1\t1\t0\t\t/usr/lib/app\n",
+        "an index is not missed where there is to be none"
+    );
+}
+
+#[test]
+fn path_entries_that_fail_have_rows_and_one_line_for_each_reason() {
+    let scratch = Scratch::new();
+    let path_entries = ["one", "two", "three"].map(|name| scratch.path_entry(name));
+    fs::create_dir_all(scratch.cache()).unwrap();
+    set_mode(&scratch.cache(), 0o700);
+    // In the way of all mirrors.
+    let first = scratch.path().components().nth(1).unwrap();
+    fs::write(scratch.cache().join(first), "").unwrap();
+    let paths: Vec<&Path> = path_entries.iter().map(PathBuf::as_path).collect();
+    let mut sync = scratch.command("sync", &paths);
+    let output = process::expect_status(sync.args(["--format", "jsonl"]), 2);
+    let said = process::stderr(&output);
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(
+        said.ends_with("; 2 more path entries failed for the same reason\n"),
+        "{said}"
+    );
+    let rows = json_lines(&output.stdout);
+    assert_eq!(rows.len(), 3);
+    for row in &rows {
+        assert_eq!(row["done"], "failed");
+        assert_ne!(row["reason"], "", "{row}");
+    }
+}
+
+#[test]
+fn a_dry_run_says_what_would_be_and_lists_the_files_to_who_wants_more() {
+    let scratch = Scratch::new();
+    let path_entry = installed(&scratch);
+    let mut sync = scratch.command("sync", &[&path_entry]);
+    let output = process::succeed(sync.args(["-n", "-v", "--format", "plain"]));
+    let row = process::stdout(&output);
+    assert!(row.starts_with("would refresh\t3\t4\t0\t"), "{row}");
+    let index = scratch.index(&path_entry);
+    let note = format!("epcache: note: {}: would be written\n", index.display());
+    let said = process::stderr(&output);
+    assert!(said.contains(&note), "{said}");
+}
+
+#[test]
+fn verify_without_anything_to_compare_with_is_no_success() {
+    let scratch = Scratch::new();
+    let path_entry = installed(&scratch);
+    let mut verify = scratch.command("verify", &[&path_entry]);
+    let output = process::expect_status(&mut verify, 1);
+    assert!(process::stderr(&output).contains("epcache sync"));
+    scratch.sync(&[&path_entry]);
+    let mut verify = scratch.command("verify", &[&path_entry]);
+    let output = process::succeed(verify.arg("-v"));
+    assert_eq!(
+        process::stderr(&output),
+        "epcache: note: 1 mirror compared, no difference\n"
+    );
+    set_mode(&scratch.cache(), 0o777);
+    let mut verify = scratch.command("verify", &[&path_entry]);
+    let said = process::stderr(&process::expect_status(&mut verify, 1));
+    let cache = scratch.cache();
+    let root = format!("{}: not trusted: ", cache.display());
+    assert!(said.contains(&root), "{said}");
+}
+
+#[test]
+fn status_says_a_thing_once_and_shows_what_is_absent_only_when_asked() {
+    let scratch = Scratch::new();
+    let path_entries = ["one", "two", "three"].map(|name| scratch.path_entry(name));
+    let absent = scratch.join("absent");
+    let mut paths: Vec<&Path> = path_entries.iter().map(PathBuf::as_path).collect();
+    scratch.sync(&paths);
+    set_mode(&scratch.cache(), 0o777);
+    paths.push(&absent);
+    let status =
+        |arguments: &[&str]| process::succeed(scratch.command("status", &paths).args(arguments));
+    let plain = status(&["--format", "plain"]);
+    assert_eq!(process::stdout(&plain).lines().count(), 3);
+    let said = process::stderr(&plain);
+    assert_eq!(said.matches("not trusted").count(), 1, "{said}");
+    let verbose = process::stdout(&status(&["--format", "plain", "-v"]));
+    let line = format!("absent\tnothing\t0\tdoes not exist\t{}", absent.display());
+    assert!(verbose.lines().any(|shown| shown == line), "{verbose}");
+    let rows = json_lines(&status(&["--format", "jsonl"]).stdout);
+    assert_eq!(rows[3]["state"], "absent");
+}
+
+#[test]
+fn a_long_sync_shows_its_progress_on_a_terminal_and_clears_it() {
+    let scratch = Scratch::new();
+    let path_entry = installed(&scratch);
+    // A whole second is believed only when it is 2 s old: until then it is waited for.
+    let now = std::time::SystemTime::now();
+    let now = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let second = std::time::UNIX_EPOCH + std::time::Duration::from_secs(now);
+    fs::File::open(&path_entry)
+        .unwrap()
+        .set_modified(second)
+        .unwrap();
+    let command = scratch.command("sync", &[&path_entry]);
+    let Some(shown) = on_a_terminal(&command, 80) else {
+        return;
+    };
+    let bar = shown.find("1/1 ").expect("a bar");
+    let table = shown.find("DONE").expect("a table");
+    assert!(bar < table, "{shown:?}");
+    assert!(shown[bar..table].contains("\x1b[2K"), "it goes: {shown:?}");
 }

@@ -86,7 +86,8 @@ pub(crate) struct Global {
         conflicts_with = "verbose"
     )]
     pub(crate) quiet: bool,
-    /// Say more: what in the cache is not used and why, what has nothing to be told about it
+    /// Say more: what in the cache is not used and why, path entries that do not exist, and what
+    /// --dry-run would write
     #[arg(short, long, global = true, help_heading = "Output")]
     pub(crate) verbose: bool,
     /// Colors: auto (on a terminal, unless NO_COLOR is set), always or never

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, roman};
+use std::io::Write;
 use std::path::Path;
 
 const EXIT_STATUS: [(&str, &str); 3] = [
@@ -98,11 +99,15 @@ fn name(command: &Command) -> &str {
 
 /// One page.
 fn page(command: &Command) -> Result<Vec<u8>> {
-    let man = Man::new(command.clone())
-        .source(concat!("epcache ", env!("CARGO_PKG_VERSION")))
-        .manual("User Commands");
+    let man = Man::new(command.clone());
     let mut page = Vec::new();
-    man.render_title(&mut page)?;
+    // By hand, as the empty date has to be quoted to be one.
+    writeln!(
+        page,
+        r#".TH {} 1 "" "epcache {}" "User Commands""#,
+        name(command),
+        env!("CARGO_PKG_VERSION")
+    )?;
     man.render_name_section(&mut page)?;
     man.render_synopsis_section(&mut page)?;
     man.render_description_section(&mut page)?;

@@ -355,7 +355,7 @@ fn reason(path_entry: &PathEntry, outcome: &Outcome, options: &SyncOptions) -> S
     let mut reasons = Vec::new();
     match (&outcome.done, &outcome.index) {
         (Done::LeftToSystem, _) => reasons.push("the system's root answers".to_owned()),
-        (Done::NotCached(_), _) if is_absent(path_entry) => {
+        (Done::NotCached(_), _) if path_entry.cacheable().is_ok() && is_absent(path_entry) => {
             reasons.push("does not exist".to_owned());
         }
         (Done::NotCached(why), _) => reasons.push(without_number(why).into_owned()),

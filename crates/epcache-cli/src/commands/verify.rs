@@ -47,7 +47,8 @@ pub(crate) fn run(setting: &Setting, output: &mut Output, repair: bool) -> Resul
     if missing {
         output.warn("there is nothing to compare: no root has a mirror of this environment; run 'epcache sync'");
     } else if rows.is_empty() {
-        output.note(&format!("{compared} mirrors compared, no difference"));
+        let mirrors = if compared == 1 { "mirror" } else { "mirrors" };
+        output.note(&format!("{compared} {mirrors} compared, no difference"));
     }
     Ok(match (failed, missing || !rows.is_empty()) {
         (true, _) => Exit::Failed,
