@@ -2,7 +2,7 @@
 
 use crate::cli::Cli;
 use crate::{Exit, output};
-use anyhow::{Context, Result};
+use anyhow::{Result, anyhow};
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, roman};
@@ -84,9 +84,9 @@ pub(crate) fn run(directory: Option<&Path>) -> Result<Exit> {
 
 fn write(command: &Command, directory: &Path) -> Result<()> {
     let file = directory.join(format!("{}.1", name(command)));
-    std::fs::write(&file, page(command)?).with_context(|| {
-        format!(
-            "{}: can't write a manual page; name a directory that exists and that you can write",
+    std::fs::write(&file, page(command)?).map_err(|error| {
+        anyhow!(
+            "{}: can't write a manual page: {error}; name a directory that exists and that you can write",
             file.display()
         )
     })
