@@ -146,28 +146,53 @@ impl Stamp {
         self.mtime.div_euclid(SECOND)
     }
 
-    /// Reads what [`fmt::Display`] writes.
+    /// Reads what [`fmt::Display`] writes. By bytes: a query reads as many stamps as there are
+    /// dists, and taking strings apart was a third of its instructions.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        // By bytes: searching for a character costs more than all the rest of a query.
-        let mut fields = text
-            .as_bytes()
-            .split(|&b| b == b':')
-            .map(std::str::from_utf8);
-        let inode = fields.next()?.ok()?.parse().ok()?;
-        let size = fields.next()?.ok()?.parse().ok()?;
-        let mtime = fields.next()?.ok()?.parse::<i64>().ok()?.into();
-        let last = fields.next()?.ok()?;
-        let status = match last.strip_prefix('p') {
-            Some(permissions) => parse_permissions(permissions)?,
-            None => Status::Changed(last.parse::<i64>().ok()?.into()),
+        let mut rest = text.as_bytes();
+        let inode = unsigned(&mut rest, b':')?;
+        let size = unsigned(&mut rest, b':')?;
+        let mtime = signed(&mut rest, b':')?;
+        let status = match rest.strip_prefix(b"p") {
+            Some(permissions) => parse_permissions(std::str::from_utf8(permissions).ok()?)?,
+            None => Status::Changed(signed(&mut rest, END)?),
         };
-        fields.next().is_none().then_some(Self {
+        Some(Self {
             inode,
             size,
             mtime,
             status,
         })
     }
+}
+
+/// In the place of the byte that ends a number: the end of the text.
+const END: u8 = 0;
+
+/// Takes a number and the byte behind it off the front of a text.
+fn unsigned(text: &mut &[u8], end: u8) -> Option<u64> {
+    let mut number: u64 = 0;
+    let mut length = 0;
+    while let Some(digit @ b'0'..=b'9') = text.get(length) {
+        number = number
+            .checked_mul(10)?
+            .checked_add(u64::from(digit - b'0'))?;
+        length += 1;
+    }
+    let rest = &text[length..];
+    *text = match end {
+        END => rest.is_empty().then_some(rest),
+        end => rest.strip_prefix(&[end]),
+    }?;
+    (length > 0).then_some(number)
+}
+
+/// The same, with a sign.
+fn signed(text: &mut &[u8], end: u8) -> Option<i128> {
+    let negative = text.strip_prefix(b"-");
+    *text = negative.unwrap_or(text);
+    let number = i64::try_from(unsigned(text, end)?).ok()?;
+    Some(if negative.is_some() { -number } else { number }.into())
 }
 
 fn parse_permissions(text: &str) -> Option<Status> {
