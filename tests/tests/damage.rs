@@ -50,6 +50,16 @@ fn two_path_entries(scratch: &Scratch) -> [PathBuf; 2] {
     [first, second]
 }
 
+/// The same, in the cache, and what CPython finds in them.
+fn two_synced_path_entries() -> (Scratch, [PathBuf; 2], Vec<Entry>) {
+    let scratch = Scratch::new();
+    let made = two_path_entries(&scratch);
+    let path_entries = made.each_ref().map(PathBuf::as_path);
+    let expected = judge::entry_points(&path_entries);
+    scratch.sync(&path_entries);
+    (scratch, made, expected)
+}
+
 /// Does something to a file, asks, and puts the file back as it was.
 fn damaged(
     scratch: &Scratch,
@@ -77,11 +87,8 @@ fn remove(path: &Path) {
 
 #[test]
 fn an_index_truncated_at_any_byte_changes_no_answer() {
-    let scratch = Scratch::new();
-    let [first, second] = two_path_entries(&scratch);
+    let (scratch, [first, second], expected) = two_synced_path_entries();
     let path_entries = [first.as_path(), second.as_path()];
-    let expected = judge::entry_points(&path_entries);
-    scratch.sync(&path_entries);
 
     let index = scratch.index(&first);
     let whole = fs::read(&index).unwrap();
@@ -101,11 +108,8 @@ fn an_index_truncated_at_any_byte_changes_no_answer() {
 
 #[test]
 fn a_mirror_file_truncated_at_any_byte_changes_no_answer_and_is_healed() {
-    let scratch = Scratch::new();
-    let [first, second] = two_path_entries(&scratch);
+    let (scratch, [first, second], expected) = two_synced_path_entries();
     let path_entries = [first.as_path(), second.as_path()];
-    let expected = judge::entry_points(&path_entries);
-    scratch.sync(&path_entries);
 
     let file = scratch.mirror(&first).join("alpha-1.0.dist-info.txt");
     let whole = fs::read(&file).unwrap();
@@ -126,11 +130,8 @@ fn a_mirror_file_truncated_at_any_byte_changes_no_answer_and_is_healed() {
 
 #[test]
 fn any_other_content_in_place_of_the_index_changes_no_answer() {
-    let scratch = Scratch::new();
-    let [first, second] = two_path_entries(&scratch);
+    let (scratch, [first, second], expected) = two_synced_path_entries();
     let path_entries = [first.as_path(), second.as_path()];
-    let expected = judge::entry_points(&path_entries);
-    scratch.sync(&path_entries);
     let index = scratch.index(&first);
     let whole = fs::read(&index).unwrap();
     let others = fs::read(scratch.index(&second)).unwrap();
@@ -179,11 +180,8 @@ fn next_version(line: &[u8]) -> Vec<u8> {
 
 #[test]
 fn another_kind_of_file_in_place_of_the_index_or_a_mirror_file_is_never_waited_on() {
-    let scratch = Scratch::new();
-    let [first, second] = two_path_entries(&scratch);
+    let (scratch, [first, second], expected) = two_synced_path_entries();
     let path_entries = [first.as_path(), second.as_path()];
-    let expected = judge::entry_points(&path_entries);
-    scratch.sync(&path_entries);
     let kinds: [Fault; 5] = [
         ("a directory", |path| fs::create_dir(path).unwrap()),
         ("a FIFO", |path| {
@@ -231,11 +229,8 @@ fn sync_replaces_what_can_be_replaced_in_a_mirror() {
 
 #[test]
 fn swapped_caches_change_no_answer() {
-    let scratch = Scratch::new();
-    let [first, second] = two_path_entries(&scratch);
+    let (scratch, [first, second], expected) = two_synced_path_entries();
     let path_entries = [first.as_path(), second.as_path()];
-    let expected = judge::entry_points(&path_entries);
-    scratch.sync(&path_entries);
 
     let [one, other] = [scratch.mirror(&first), scratch.mirror(&second)];
     let aside = scratch.join("aside");
@@ -479,11 +474,8 @@ fn a_full_disk_costs_no_answer_and_sync_heals_once_there_is_space() {
 
 #[test]
 fn any_part_of_the_cache_may_vanish_at_any_moment() {
-    let scratch = Scratch::new();
-    let [first, second] = two_path_entries(&scratch);
+    let (scratch, [first, second], expected) = two_synced_path_entries();
     let path_entries = [first.as_path(), second.as_path()];
-    let expected = judge::entry_points(&path_entries);
-    scratch.sync(&path_entries);
     let saved = scratch.join("saved-root");
     copy_tree(&scratch.cache(), &saved);
     let files = files_below(&saved);
