@@ -679,3 +679,20 @@ fn a_broken_line_is_reported_with_a_fresh_index_as_without() {
         process::stderr(&output)
     );
 }
+
+#[test]
+fn dists_warns_of_what_query_warns_of() {
+    let scratch = Scratch::new();
+    let path_entry = scratch.path_entry("site-packages");
+    write_dist(
+        &path_entry,
+        "alpha-1.dist-info",
+        Some("[g]\nno equals sign\n"),
+    );
+    let warning = "alpha-1.dist-info/entry_points.txt:2: a line without '='";
+    for subcommand in ["query", "groups", "dists"] {
+        let output = process::finish(&mut scratch.command(subcommand, &[&path_entry]));
+        let said = process::stderr(&output);
+        assert!(said.contains(warning), "{subcommand}: {said}");
+    }
+}

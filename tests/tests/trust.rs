@@ -92,6 +92,9 @@ fn what_others_may_write_is_not_believed_and_status_tells_why() {
         }
         assert_eq!(ask(), [], "files with the bits {bits:o}");
         assert_eq!(scratch.query(&[&path_entry]), expected);
+        let verbose = process::finish(scratch.command("query", &[&path_entry]).arg("-v"));
+        let note = format!("note: {}: not trusted", index.display());
+        assert!(process::stderr(&verbose).contains(&note), "{verbose:?}");
         let status = scratch
             .command("status", &[&path_entry])
             .args(["--format", "jsonl"])

@@ -55,6 +55,7 @@ impl Pruning<'_> {
     fn directory(&mut self, directory: &Path, depth: usize) -> bool {
         let (directories, files) = match list(directory) {
             Ok(listed) => listed,
+            Err(error) if error.kind() == ErrorKind::NotFound => return true, // pruned by somebody else
             Err(error) => {
                 self.pruned.errors.push(Error::io("list", directory)(error));
                 return false;

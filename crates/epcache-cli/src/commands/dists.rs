@@ -1,6 +1,7 @@
 //! `epcache dists`: the distributions, with what each declares.
 
 use crate::Exit;
+use crate::commands::query::warn;
 use crate::output::{Column, Output, Row};
 use crate::setting::Setting;
 use anyhow::Result;
@@ -9,8 +10,9 @@ use serde::Serialize;
 use std::borrow::Cow;
 
 pub(crate) fn run(setting: &Setting, output: &mut Output) -> Result<Exit> {
-    let dists = setting.cache().dists(&setting.path()?);
-    let rows: Vec<_> = dists.iter().map(DistRow::of).collect();
+    let found = setting.cache().dists(&setting.path()?);
+    warn(output, &found.remarks);
+    let rows: Vec<_> = found.dists.iter().map(DistRow::of).collect();
     output.rows(&rows)?;
     Ok(Exit::of_rows(&rows))
 }

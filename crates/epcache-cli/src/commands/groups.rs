@@ -14,7 +14,7 @@ pub(crate) fn run(setting: &Setting, output: &mut Output) -> Result<Exit> {
     let answer = setting
         .cache()
         .entry_points(&setting.path()?, Select::default());
-    warn(output, &answer);
+    warn(output, &answer.remarks);
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for found in &answer.entry_points {
         *counts.entry(&found.entry_point.group).or_default() += 1;

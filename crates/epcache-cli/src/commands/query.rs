@@ -4,7 +4,7 @@ use crate::Exit;
 use crate::output::{Column, Output, Row};
 use crate::setting::Setting;
 use anyhow::Result;
-use epcache::resolve::{Answer, Found};
+use epcache::resolve::{Found, Remarks};
 use epcache::{EntryPoint, Select};
 use serde::Serialize;
 use std::borrow::Cow;
@@ -18,7 +18,7 @@ pub(crate) fn run(
     let answer = setting
         .cache()
         .entry_points(&setting.path()?, Select { group, name });
-    warn(output, &answer);
+    warn(output, &answer.remarks);
     let rows: Vec<_> = answer
         .entry_points
         .iter()
@@ -29,15 +29,15 @@ pub(crate) fn run(
 }
 
 /// Says what was left out of an answer.
-pub(crate) fn warn(output: &Output, answer: &Answer) {
-    for problem in answer
+pub(crate) fn warn(output: &Output, remarks: &Remarks) {
+    for problem in remarks
         .problems
         .iter()
         .filter(|problem| !problem.kind.is_silent_in_cpython())
     {
         output.warn(&problem.to_string());
     }
-    for note in &answer.notes {
+    for note in &remarks.notes {
         output.note(note);
     }
 }

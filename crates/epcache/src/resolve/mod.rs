@@ -45,9 +45,25 @@ pub struct Select<'a> {
 pub struct Answer {
     /// As `importlib.metadata.entry_points()` of CPython 3.12 and newer gives them.
     pub entry_points: Vec<Found>,
+    /// What is not as it should be.
+    pub remarks: Remarks,
+}
+
+/// The dists of a `sys.path`.
+#[derive(Clone, Debug, Default)]
+pub struct Dists {
+    /// All of them, shadowed ones too, in CPython's order.
+    pub dists: Vec<DistInfo>,
+    /// What is not as it should be.
+    pub remarks: Remarks,
+}
+
+/// What is not as it should be, on the path entries and in the caches.
+#[derive(Clone, Debug, Default)]
+pub struct Remarks {
     /// What is wrong with the dists that are not shadowed.
     pub problems: Vec<Problem>,
-    /// What in the cache is not used, and why.
+    /// What in the caches is not used, and why.
     pub notes: Vec<String>,
 }
 
@@ -130,10 +146,6 @@ impl Cache {
     /// Never fails: what CPython fails on is left out and reported.
     pub fn entry_points(&self, path: &[PathEntry], select: Select<'_>) -> Answer {
         let views = self.views(path, select);
-        let mut answer = Answer {
-            notes: self.unusable_roots(),
-            ..Answer::default()
-        };
         let entries: Vec<Vec<Entry<'_>>> = views
             .iter()
             .map(|view| view.entries(select).unwrap_or_default())
@@ -144,6 +156,10 @@ impl Cache {
             .map(|(view, entries)| view.concerned(entries))
             .collect();
         let shadowing = Shadowing::among(&views, &concerned);
+        let mut answer = Answer {
+            entry_points: Vec::new(),
+            remarks: self.remarks(&views, &shadowing),
+        };
         for (number, (view, entries)) in views.iter().zip(entries).enumerate() {
             let mut last: Option<(usize, Arc<DistName>)> = None;
             for entry in entries
@@ -162,17 +178,12 @@ impl Cache {
                 };
                 answer.entry_points.push(Found { entry_point, dist });
             }
-            let told = (0..view.dists.len()).filter(|&dist| !view.problems(dist).is_empty());
-            let told = told.filter(|&dist| !shadowing.is_shadowed(&views, number, dist));
-            answer
-                .problems
-                .extend(told.flat_map(|dist| view.problems(dist)).cloned());
         }
         answer
     }
 
-    /// All dists of a `sys.path`, shadowed ones too, in CPython's order.
-    pub fn dists(&self, path: &[PathEntry]) -> Vec<DistInfo> {
+    /// All dists of a `sys.path`.
+    pub fn dists(&self, path: &[PathEntry]) -> Dists {
         let views = self.views(path, Select::default());
         let all: Vec<Vec<usize>> = views
             .iter()
@@ -196,7 +207,26 @@ impl Cache {
                 }
             }));
         }
-        found
+        Dists {
+            dists: found,
+            remarks: self.remarks(&views, &shadowing),
+        }
+    }
+
+    fn remarks(&self, views: &[View<'_>], shadowing: &Shadowing<'_>) -> Remarks {
+        let mut remarks = Remarks {
+            problems: Vec::new(),
+            notes: self.unusable_roots(),
+        };
+        for (number, view) in views.iter().enumerate() {
+            let problems = (0..view.dists.len())
+                .filter(|&dist| !view.problems(dist).is_empty())
+                .filter(|&dist| !shadowing.is_shadowed(views, number, dist))
+                .flat_map(|dist| view.problems(dist));
+            remarks.problems.extend(problems.cloned());
+            remarks.notes.extend(view.not_used.iter().cloned());
+        }
+        remarks
     }
 
     /// How each path entry is answered for.

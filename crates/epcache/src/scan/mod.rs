@@ -216,7 +216,10 @@ impl Contents {
         file: &Path,
     ) -> Option<Vec<u8>> {
         let text = text?;
-        let Some(left) = self.budget.get().checked_sub(cost(&text)) else {
+        let left = self.budget.get();
+        // What is too long by itself is not parsed: there may be many links to it.
+        let affordable = (text.len() as u64 <= left).then(|| cost(&text));
+        let Some(left) = affordable.and_then(|cost| left.checked_sub(cost)) else {
             reading.problem(file, ProblemKind::TooMuch);
             return None;
         };
