@@ -75,7 +75,9 @@ fn program_for_all(scratch: &Scratch) -> PathBuf {
     let program = scratch.join("bin/epcache");
     if !program.exists() {
         fs::create_dir_all(program.parent().unwrap()).unwrap();
-        fs::copy(binary(), &program).unwrap();
+        // Not `fs::copy`: a child that another test starts meanwhile would have inherited the file
+        // open for writing, and nobody can run it then (ETXTBSY).
+        process::succeed(Command::new("cp").arg(binary()).arg(&program));
         set_mode(&program, 0o755);
     }
     program
