@@ -4,6 +4,7 @@
 //! is damaged in any way is no index: reading gives `None` and the sources answer.
 
 use crate::dist;
+use crate::parse::Entry;
 use crate::scan::{Below, Check, Dist};
 use crate::stamp::Stamp;
 use crate::text::is_plain;
@@ -80,6 +81,8 @@ pub(crate) struct IndexedEntry<'a> {
     pub(crate) sequence: usize,
     pub(crate) name: &'a str,
     pub(crate) value: &'a str,
+    /// Both, as they stand in the line.
+    pub(crate) text: &'a str,
 }
 
 /// An index, read.
@@ -129,14 +132,6 @@ impl<'a> IndexedDist<'a> {
             Check::parse(check).is_some_and(|check| check.holds(below, metadata_dir.as_ref()))
         };
         !checks.is_empty() && checks.split('\t').all(holds)
-    }
-
-    /// Its checks, if all are such.
-    pub(crate) fn checks(&self) -> Option<Vec<Check>> {
-        match *self {
-            Self::Here { checks, .. } => checks.split_terminator('\t').map(Check::parse).collect(),
-            Self::ReadItYourself { .. } => None,
-        }
     }
 }
 
@@ -233,36 +228,20 @@ impl Index {
     }
 
     /// The records of all dists, in order. `None` if any line is damaged.
-    pub(crate) fn records(&self) -> Option<Vec<Record>> {
+    pub(crate) fn records(&self) -> Option<Vec<Record<'_>>> {
         let mut entries = vec![Vec::new(); self.len()];
         for (group, found) in self.groups()? {
             for entry in found {
-                entries[entry.dist].push((
-                    entry.sequence,
-                    (group.to_owned(), format!("{}={}", entry.name, entry.value)),
-                ));
+                entries[entry.dist].push((entry.sequence, (group.into(), entry.text.into())));
             }
         }
-        let record = |(dist, mut entries): (IndexedDist<'_>, Vec<_>)| {
-            entries.sort_by_key(|&(sequence, _)| sequence);
-            let entries = entries.into_iter().map(|(_, entry)| entry).collect();
-            Some(match dist {
-                IndexedDist::ReadItYourself { .. } => {
-                    Record::read_it_yourself(&dist.metadata_dir())
-                }
-                IndexedDist::Here {
-                    normalized_name,
-                    metadata_dir,
-                    ..
-                } => Record::Here {
-                    normalized_name: normalized_name.to_owned(),
-                    metadata_dir: metadata_dir.to_owned(),
-                    checks: dist.checks()?,
-                    entries,
-                },
-            })
-        };
-        self.dists().zip(entries).map(record).collect()
+        let dists = (0..self.len()).map(|number| self.dist(number));
+        Some(
+            dists
+                .zip(entries)
+                .map(|(dist, entries)| Record::indexed(dist, entries))
+                .collect(),
+        )
     }
 
     /// From the newline before the first group to the one before the end mark.
@@ -285,6 +264,7 @@ impl Index {
                     sequence: sequence.parse().ok()?,
                     name,
                     value,
+                    text: rest,
                 })
             })
     }
@@ -339,35 +319,59 @@ impl DistLine {
     }
 }
 
-/// What goes into an index for one dist.
+/// What goes into an index for one dist; borrowed from an older index, where it is as it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Record {
+pub(crate) enum Record<'a> {
     Here {
-        normalized_name: String,
-        metadata_dir: String,
-        checks: Vec<Check>,
-        /// Each entry's group, and the rest of its line: `name=value`.
-        entries: Vec<(String, String)>,
+        normalized_name: Cow<'a, str>,
+        metadata_dir: Cow<'a, str>,
+        /// As in its line: a tab between two.
+        checks: Cow<'a, str>,
+        entries: Vec<RecordedEntry<'a>>,
     },
     ReadItYourself {
         metadata_dir: Vec<u8>,
     },
 }
 
-impl Record {
+/// The group of an entry, and the rest of its line: `name=value`.
+type RecordedEntry<'a> = (Cow<'a, str>, Cow<'a, str>);
+
+impl<'a> Record<'a> {
+    /// The record that an index holds, with its entries, each with its sequence number.
+    fn indexed(dist: IndexedDist<'a>, mut entries: Vec<(usize, RecordedEntry<'a>)>) -> Self {
+        match dist {
+            IndexedDist::ReadItYourself { .. } => Self::read_it_yourself(&dist.metadata_dir()),
+            IndexedDist::Here {
+                normalized_name,
+                metadata_dir,
+                checks,
+            } => {
+                entries.sort_unstable_by_key(|&(sequence, _)| sequence);
+                Self::Here {
+                    normalized_name: normalized_name.into(),
+                    metadata_dir: metadata_dir.into(),
+                    checks: checks.into(),
+                    entries: entries.into_iter().map(|(_, entry)| entry).collect(),
+                }
+            }
+        }
+    }
+
     /// The record of a dist as it was just read.
-    pub(crate) fn of(dist: &Dist) -> Self {
-        let metadata_dir = dist.metadata_dir.as_bytes();
+    pub(crate) fn of(dist: &'a Dist) -> Self {
         match (&dist.normalized_name, &dist.checks) {
-            (Some(name), Some(checks)) if fits(dist, name) => Self::Here {
-                normalized_name: dist::shown(name).into_owned(),
-                metadata_dir: dist::shown(metadata_dir).into_owned(),
-                checks: checks.clone(),
-                entries: dist
-                    .entries()
-                    .map(|e| (e.group.to_owned(), format!("{}={}", e.name, e.value)))
-                    .collect(),
-            },
+            (Some(name), Some(checks)) if fits(dist, name) => {
+                let checks: Vec<_> = checks.iter().map(Check::to_string).collect();
+                let entry =
+                    |e: Entry<'a>| (e.group.into(), format!("{}={}", e.name, e.value).into());
+                Self::Here {
+                    normalized_name: dist::shown(name),
+                    metadata_dir: dist::shown(dist.metadata_dir.as_bytes()),
+                    checks: checks.join("\t").into(),
+                    entries: dist.entries().map(entry).collect(),
+                }
+            }
             _ => Self::read_it_yourself(&dist.metadata_dir),
         }
     }
@@ -399,7 +403,7 @@ pub(crate) fn can_be_mirrored(metadata_dir: &OsStr) -> bool {
 }
 
 /// The text of an index. Deterministic: depends on its arguments alone.
-pub(crate) fn render(path_entry: &str, freshness: Freshness, dists: &[Record]) -> String {
+pub(crate) fn render(path_entry: &str, freshness: Freshness, dists: &[Record<'_>]) -> String {
     let mut text = format!("{MAGIC}path {path_entry}\n");
     match freshness {
         Freshness::Stamp(stamp) => line(&mut text, format_args!("stamp {stamp}")),
@@ -418,37 +422,26 @@ pub(crate) fn render(path_entry: &str, freshness: Freshness, dists: &[Record]) -
                 checks,
                 entries,
             } => {
-                line(
-                    &mut text,
-                    format_args!(
-                        "dist\t{normalized_name}\t{metadata_dir}{}",
-                        tabbed(checks, freshness)
-                    ),
-                );
+                text.extend(["dist\t", normalized_name, "\t", metadata_dir]);
+                // A sealed index has no checks: what it promises does not rest on them, and they
+                // would not survive the image. Nor have the dists of a zip.
+                if !checks.is_empty() && !matches!(freshness, Freshness::Sealed(_)) {
+                    text.extend(["\t", checks]);
+                }
+                text.push('\n');
                 for (sequence, (group, entry)) in entries.iter().enumerate() {
-                    line(
-                        groups.entry(group).or_default(),
-                        format_args!("{number} {sequence} {entry}"),
-                    );
+                    let group = groups.entry(group).or_default();
+                    line(group, format_args!("{number} {sequence} {entry}"));
                 }
             }
         }
     }
     for (group, entries) in groups {
-        line(&mut text, format_args!("[{group}]"));
+        text.extend(["[", group, "]\n"]);
         text.push_str(&entries);
     }
     text.push_str(&END[1..]);
     text
-}
-
-/// The checks of a dist, a tab before each. A sealed index has none: what it promises does not rest
-/// on them, and they would not survive the image.
-fn tabbed(checks: &[Check], freshness: Freshness) -> String {
-    if matches!(freshness, Freshness::Sealed(_)) {
-        return String::new();
-    }
-    checks.iter().map(|check| format!("\t{check}")).collect()
 }
 
 fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
@@ -477,7 +470,6 @@ mod tests {
     use super::*;
 
     fn example() -> String {
-        let checks = vec![Check::parse("E1:2:3:4").expect("is a check")];
         let entries = vec![
             ("z".into(), "x=1".into()),
             ("a".into(), "=2".into()),
@@ -490,7 +482,7 @@ mod tests {
                 Record::Here {
                     normalized_name: "six".into(),
                     metadata_dir: "six-1.dist-info".into(),
-                    checks,
+                    checks: "E1:2:3:4".into(),
                     entries,
                 },
                 Record::ReadItYourself {
@@ -510,17 +502,21 @@ mod tests {
     fn a_group_is_found_with_its_entries_and_no_others() {
         let text = example();
         let index = Index::parse(text.clone().into_bytes(), "/x").expect("is an index");
-        let entry = |sequence, name, value| IndexedEntry {
-            dist: 0,
-            sequence,
-            name,
-            value,
+        let entry = |sequence, text: &'static str| {
+            let (name, value) = text.split_once('=').expect("is an entry");
+            IndexedEntry {
+                dist: 0,
+                sequence,
+                name,
+                value,
+                text,
+            }
         };
         assert_eq!(
             index.group("z"),
-            Some(vec![entry(0, "x", "1"), entry(2, "y", "")])
+            Some(vec![entry(0, "x=1"), entry(2, "y=")])
         );
-        assert_eq!(index.group("a"), Some(vec![entry(1, "", "2")]));
+        assert_eq!(index.group("a"), Some(vec![entry(1, "=2")]));
         assert_eq!(index.group(""), Some(vec![]));
         assert_eq!(index.group("a]\n0 1 =2\n[z"), Some(vec![]));
         assert_eq!(index.groups().map(|groups| groups.len()), Some(2));

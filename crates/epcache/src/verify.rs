@@ -98,7 +98,7 @@ fn index(mirror: &Mirror, string: &str, dists: &[Dist]) -> Option<Difference> {
     let read = mirror
         .read_index()
         .and_then(|(text, _)| Index::parse(text, string).ok_or(NotUsed::Damaged));
-    let what = match read.map(|index| index.records()) {
+    let what = match read.as_ref().map(Index::records) {
         Ok(Some(records)) => compare(&records, dists)?,
         Ok(None) => NotUsed::Damaged.to_string(),
         Err(why) => why.to_string(),
@@ -110,7 +110,7 @@ fn index(mirror: &Mirror, string: &str, dists: &[Dist]) -> Option<Difference> {
 }
 
 /// How the records of an index differ from the dists, if they do.
-fn compare(records: &[Record], dists: &[Dist]) -> Option<String> {
+fn compare(records: &[Record<'_>], dists: &[Dist]) -> Option<String> {
     let said: Vec<_> = records.iter().map(metadata_dir).collect();
     let found: Vec<_> = dists
         .iter()
@@ -127,7 +127,7 @@ fn compare(records: &[Record], dists: &[Dist]) -> Option<String> {
             .to_owned(),
         );
     }
-    let differs = |(record, dist): (&Record, &Dist)| match (record, Record::of(dist)) {
+    let differs = |(record, dist): (&Record<'_>, &Dist)| match (record, Record::of(dist)) {
         (Record::ReadItYourself { .. }, _) => false,
         (
             Record::Here {
@@ -151,7 +151,7 @@ fn compare(records: &[Record], dists: &[Dist]) -> Option<String> {
     Some(format!("differs from {}", dist.metadata_dir.display()))
 }
 
-fn metadata_dir(record: &Record) -> &[u8] {
+fn metadata_dir<'r>(record: &'r Record<'_>) -> &'r [u8] {
     match record {
         Record::Here { metadata_dir, .. } => metadata_dir.as_bytes(),
         Record::ReadItYourself { metadata_dir } => metadata_dir,

@@ -139,8 +139,10 @@ impl Sync {
         if let Some(outcome) = self.nothing_to_do(path_entry, &mirror, old.as_ref(), &listing) {
             return Ok(outcome);
         }
-        let snapshot = match Snapshot::settled(path_entry, old.as_ref(), &listing, self.patience())
-        {
+        // One whose groups are damaged is of no use.
+        let records = old.as_ref().and_then(Index::records);
+        let old = old.as_ref().filter(|_| records.is_some());
+        let snapshot = match Snapshot::settled(path_entry, old, &listing, self.patience()) {
             Ok(snapshot) => snapshot,
             Err(nothing) => return Ok(Outcome::not_cached(path_entry, nothing)),
         };
@@ -150,6 +152,7 @@ impl Sync {
             string,
             mirror,
             old,
+            records: records.unwrap_or_default(),
             listing,
             outcome: Outcome::not_cached(path_entry, String::new()),
         }

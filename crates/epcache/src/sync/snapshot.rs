@@ -1,14 +1,15 @@
 //! A snapshot: what a path entry held during one scan, and which of its stamps can be believed.
 
-use crate::index::{Index, Record};
+use crate::index::Index;
 use crate::mirror::Listing;
 use crate::path_entry::PathEntry;
 use crate::scan::{self, Below, Contents, Dist};
 use crate::stamp::{self, Settling, Stamp};
 use crate::walk::Place;
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -27,8 +28,8 @@ pub(super) struct Snapshot {
 
 /// A dist in a snapshot.
 pub(super) enum Scanned {
-    /// The old index has it, and its checks hold.
-    Known(Record),
+    /// The old index has it, under this number, and its checks hold.
+    Known(usize),
     /// It was read; `settled` says whether its checks can be believed.
     Read { dist: Box<Dist>, settled: bool },
 }
@@ -44,15 +45,7 @@ impl Snapshot {
         patience: Duration,
     ) -> Result<Self, String> {
         let deadline = Instant::now() + patience;
-        let mut known: HashMap<OsString, Record> = HashMap::new();
-        for record in old.and_then(Index::records).unwrap_or_default() {
-            // Without its mirror file it is read again, and then written.
-            if let Record::Here { metadata_dir, .. } = &record
-                && listing.metadata_dirs.contains(OsStr::new(metadata_dir))
-            {
-                known.insert(metadata_dir.into(), record);
-            }
-        }
+        let known = Known::of(old, listing);
         loop {
             let (snapshot, wait) = Self::take(
                 path_entry,
@@ -70,7 +63,7 @@ impl Snapshot {
     /// is longer than `patience`.
     fn take(
         path_entry: &PathEntry,
-        known: &HashMap<OsString, Record>,
+        known: &Known<'_>,
         patience: Duration,
     ) -> Result<(Self, Option<Duration>), String> {
         let start = stamp::now();
@@ -85,12 +78,9 @@ impl Snapshot {
         let mut waits = Vec::new();
         let mut dists = Vec::new();
         for name in contents.dists() {
-            if let Some(record @ Record::Here { checks, .. }) = known.get(name) {
-                let mut holds = checks.iter().map(|check| check.holds(&mut below, name));
-                if !checks.is_empty() && holds.all(|holds| holds) {
-                    dists.push(Scanned::Known(record.clone()));
-                    continue;
-                }
+            if let Some(number) = known.unchanged(name, &mut below) {
+                dists.push(Scanned::Known(number));
+                continue;
             }
             let dist = Box::new(contents.read(path_entry, name));
             let settled = believable.dist(&dist, &mut below, &mut waits);
@@ -112,6 +102,31 @@ impl Snapshot {
             },
             wait,
         ))
+    }
+}
+
+/// The dists that the old index can answer for, as long as their checks hold.
+struct Known<'a> {
+    old: Option<&'a Index>,
+    numbers: HashMap<Cow<'a, OsStr>, usize>,
+}
+
+impl<'a> Known<'a> {
+    /// One without its mirror file is not among them: it is read again, and then written.
+    fn of(old: Option<&'a Index>, listing: &Listing) -> Self {
+        let dists = old.into_iter().flat_map(Index::dists).enumerate();
+        let named = dists.map(|(number, dist)| (dist.metadata_dir(), number));
+        let mirrored = |(name, _): &(Cow<'_, OsStr>, _)| listing.metadata_dirs.contains(&**name);
+        let numbers = named.filter(mirrored);
+        Self {
+            old,
+            numbers: numbers.collect(),
+        }
+    }
+
+    fn unchanged(&self, metadata_dir: &OsStr, below: &mut Below) -> Option<usize> {
+        let number = *self.numbers.get(metadata_dir)?;
+        self.old?.dist(number).holds(below).then_some(number)
     }
 }
 

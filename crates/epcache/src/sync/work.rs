@@ -23,23 +23,25 @@ pub(super) struct Work<'a> {
     pub(super) path_entry: &'a PathEntry,
     pub(super) string: &'a str,
     pub(super) mirror: Mirror,
-    pub(super) old: Option<Index>,
+    pub(super) old: Option<&'a Index>,
+    /// The records of the old index.
+    pub(super) records: Vec<Record<'a>>,
     pub(super) listing: Listing,
     pub(super) outcome: Outcome,
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
     pub(super) fn write(mut self, snapshot: Snapshot) -> Result<Outcome, Error> {
         self.outcome.mirror = Some(self.mirror.path.clone());
         self.outcome.dists = snapshot.dists.len();
         self.outcome.index = Ok(());
         let listed = |stat: &Metadata| Place::of(stat) == snapshot.place;
         if self.may_publish(self.path_entry.location(), listed) {
-            let mut records = Vec::new();
+            let mut records = Vec::with_capacity(snapshot.dists.len());
             for scanned in &snapshot.dists {
                 records.push(self.dist(scanned)?);
             }
-            self.index(&snapshot, records)?;
+            self.index(&snapshot, &records)?;
         } else {
             self.outcome.index = Err(
                 "not everybody may read the path entry, so nothing of it is published".to_owned(),
@@ -63,19 +65,29 @@ impl Work<'_> {
             || trust::everybody_could_read(path, self.sync.within.as_deref(), is_it)
     }
 
-    fn may_publish_all(&self, metadata_dir: &OsStr, checks: &[Check]) -> bool {
+    fn may_publish_all(
+        &self,
+        metadata_dir: &OsStr,
+        mut checks: impl Iterator<Item = Option<Check>>,
+    ) -> bool {
+        if !self.sync.publishes() {
+            return true;
+        }
         let path = self.path_entry.location().join(metadata_dir);
-        let of_check = |check: &Check| match check.what.file() {
+        let of_check = |check: Check| match check.what.file() {
             "" => self.may_publish(&path, |stat| check.is_of(stat)),
             file => self.may_publish(&path.join(file), |stat| check.is_of(stat)),
         };
-        checks.iter().all(of_check)
+        checks.all(|check| check.is_some_and(of_check))
     }
 
     /// Writes the mirror file of a dist, if it is to have one, and gives its record.
-    fn dist(&mut self, scanned: &Scanned) -> Result<Record, Error> {
+    fn dist<'d>(&mut self, scanned: &'d Scanned) -> Result<Record<'d>, Error>
+    where
+        'a: 'd,
+    {
         let record = match scanned {
-            Scanned::Known(record) => self.known(record),
+            Scanned::Known(number) => self.known(*number),
             Scanned::Read { dist, settled } => self.read(dist, *settled)?,
         };
         if let Record::ReadItYourself { metadata_dir } = &record {
@@ -86,28 +98,33 @@ impl Work<'_> {
     }
 
     /// One that is as it was: its mirror file stays, unless it has become private.
-    fn known(&mut self, record: &Record) -> Record {
-        match record {
-            Record::Here {
-                metadata_dir,
-                checks,
-                ..
-            } => {
-                let metadata_dir = OsStr::new(metadata_dir);
-                if !self.may_publish_all(metadata_dir, checks) {
-                    return Record::read_it_yourself(metadata_dir);
-                }
-                self.listing.metadata_dirs.remove(metadata_dir);
-                record.clone()
+    fn known(&mut self, number: usize) -> Record<'a> {
+        let nothing = Record::ReadItYourself {
+            metadata_dir: Vec::new(),
+        };
+        // A snapshot has each number once.
+        let record = std::mem::replace(&mut self.records[number], nothing);
+        if let Record::Here {
+            metadata_dir,
+            checks,
+            ..
+        } = &record
+        {
+            let metadata_dir = OsStr::new(metadata_dir.as_ref());
+            if !self.may_publish_all(metadata_dir, checks.split('\t').map(Check::parse)) {
+                return Record::read_it_yourself(metadata_dir);
             }
-            Record::ReadItYourself { .. } => record.clone(),
+            self.listing.metadata_dirs.remove(metadata_dir);
         }
+        record
     }
 
-    fn read(&mut self, dist: &Dist, settled: bool) -> Result<Record, Error> {
+    fn read<'d>(&mut self, dist: &'d Dist, settled: bool) -> Result<Record<'d>, Error> {
         self.outcome.problems.extend(dist.problems.iter().cloned());
         let may_publish = match &dist.checks {
-            Some(checks) => self.may_publish_all(&dist.metadata_dir, checks),
+            Some(checks) => {
+                self.may_publish_all(&dist.metadata_dir, checks.iter().copied().map(Some))
+            }
             None => !self.sync.publishes(), // it is not known what was read
         };
         if may_publish {
@@ -156,7 +173,7 @@ impl Work<'_> {
     }
 
     /// Writes the index, if there is to be one and it differs.
-    fn index(&mut self, snapshot: &Snapshot, records: Vec<Record>) -> Result<(), Error> {
+    fn index(&mut self, snapshot: &Snapshot, records: &[Record<'_>]) -> Result<(), Error> {
         let freshness = match self.sync.root.kind {
             RootKind::Vendor if self.sync.seal => Freshness::Sealed(snapshot.stamp.mtime_seconds()),
             RootKind::Vendor => {
@@ -176,7 +193,7 @@ impl Work<'_> {
             _ if snapshot.settled => Freshness::Stamp(snapshot.stamp),
             _ => Freshness::Never,
         };
-        let text = index::render(self.string, freshness, &records);
+        let text = index::render(self.string, freshness, records);
         if text.len() as u64 > index::MAX_INDEX {
             self.remove_index()?;
             return Err(Error::TooLarge {
