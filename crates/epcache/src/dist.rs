@@ -5,6 +5,7 @@
 //! `PathDistribution` in CPython's `importlib/metadata/__init__.py`.
 
 use crate::text::lower;
+use foldhash::{HashMap, HashMapExt};
 use std::borrow::Cow;
 
 const SUFFIXES: [&[u8]; 2] = [b".dist-info", b".egg-info"];
@@ -30,7 +31,7 @@ pub(crate) fn is_dist(child: &[u8], in_egg: bool) -> bool {
 /// Puts the dists of one path entry into CPython's order: as listed, but those of one lookup name
 /// together, where the first of them stands; then `EGG-INFO`.
 pub(crate) fn in_order<N: AsRef<[u8]>>(listed: Vec<N>) -> Vec<N> {
-    let mut first = std::collections::HashMap::new();
+    let mut first = HashMap::with_capacity(listed.len());
     let ranks: Vec<usize> = listed
         .iter()
         .map(|name| {

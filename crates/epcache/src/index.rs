@@ -192,6 +192,11 @@ impl Index {
         }
     }
 
+    /// Whether what one of the dists declares is here.
+    pub(crate) fn is_here(&self, number: usize) -> bool {
+        self.dists[number].here
+    }
+
     /// All dists, in order.
     pub(crate) fn dists(&self) -> impl Iterator<Item = IndexedDist<'_>> {
         (0..self.len()).map(|number| self.dist(number))

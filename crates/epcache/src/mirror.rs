@@ -7,7 +7,7 @@ use crate::layout::{Root, RootKind, Unusable, usable_directory};
 use crate::scan::MAX_SOURCE;
 use crate::trust::{self, Distrust};
 use crate::write;
-use std::collections::HashSet;
+use foldhash::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read};

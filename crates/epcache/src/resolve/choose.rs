@@ -12,7 +12,7 @@ use crate::problem::{Problem, ProblemKind};
 use crate::scan::{self, Below, Contents, Dist, ENTRY_POINTS};
 use crate::stamp::Stamp;
 use crate::trust;
-use std::collections::HashMap;
+use foldhash::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt;
@@ -201,12 +201,11 @@ impl<'r> Candidate<'r> {
         path_entry: &PathEntry,
     ) -> Self {
         let mut below = Below::new(path_entry);
-        let holds = |dist: IndexedDist<'_>| match dist {
-            IndexedDist::ReadItYourself { .. } => false,
-            IndexedDist::Here { .. } => unchecked || dist.holds(&mut below),
+        let holds = |number: usize| {
+            index.is_here(number) && (unchecked || index.dist(number).holds(&mut below))
         };
         let holds = if unchanged {
-            index.dists().map(holds).collect()
+            (0..index.len()).map(holds).collect()
         } else {
             Vec::new()
         };
@@ -224,11 +223,9 @@ impl<'r> Candidate<'r> {
 
     /// How many dists must be read though the index means to know them.
     fn read_without_being_told(&self) -> usize {
-        let told = |dist| matches!(dist, IndexedDist::ReadItYourself { .. });
-        self.index
-            .dists()
-            .zip(&self.holds)
-            .filter(|&(dist, &holds)| !holds && !told(dist))
+        let holds = self.holds.iter().enumerate();
+        holds
+            .filter(|&(number, holds)| !holds && self.index.is_here(number))
             .count()
     }
 

@@ -1,8 +1,8 @@
 //! Shadowing: of all dists with one normalized name, over all path entries, the first counts.
 
 use super::view::View;
+use foldhash::{HashMap, HashMapExt};
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 /// Which dist is the first of its normalized name, for the names that matter.
 pub(super) struct Shadowing<'v> {
