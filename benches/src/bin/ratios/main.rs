@@ -44,6 +44,11 @@ struct Arguments {
     #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
 
+    /// How often to run each in a row when it is its turn: 1 finds the processor's caches as
+    /// another program left them, more as a loop of the same command does
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    in_a_row: u32,
+
     /// The sizes to compare growth over, in rising order; without a value: none
     #[arg(long, value_delimiter = ',', num_args = 0.., default_value = "100,1000,10000",
           value_parser = clap::value_parser!(u32).range(20..))]
@@ -86,13 +91,18 @@ fn compare(arguments: &Arguments) -> Result<()> {
     }
     .context("make a scratch directory")?;
 
-    let mut report = Report::new(&machine, arguments.dists, arguments.rounds);
+    let mut report = Report::new(
+        &machine,
+        arguments.dists,
+        arguments.rounds,
+        arguments.in_a_row,
+    );
     report.print_machine();
 
     let setting = prepare(&machine, scratch.path(), arguments.dists)?;
     report.print_groups(setting.groups());
     let mut main = setting.all();
-    run_rounds(&mut main, arguments.rounds)?;
+    run_rounds(&mut main, arguments.rounds, arguments.in_a_row)?;
     report.speed(&main)?;
     report.memory(&peaks(&mut main)?);
 
@@ -101,7 +111,7 @@ fn compare(arguments: &Arguments) -> Result<()> {
         for &size in &arguments.sizes {
             growth.extend(prepare(&machine, scratch.path(), size)?.growing());
         }
-        run_rounds(&mut growth, arguments.size_rounds)?;
+        run_rounds(&mut growth, arguments.size_rounds, arguments.in_a_row)?;
         report.growth(&growth)?;
         let queries = growth
             .iter_mut()
@@ -142,7 +152,7 @@ fn write_back() {
 }
 
 /// One round to warm up, then the rounds that count.
-fn run_rounds(contenders: &mut [Contender], rounds: u32) -> Result<()> {
+fn run_rounds(contenders: &mut [Contender], rounds: u32, in_a_row: u32) -> Result<()> {
     for contender in &mut *contenders {
         contender.run(0)?;
         contender.times.clear();
@@ -150,7 +160,9 @@ fn run_rounds(contenders: &mut [Contender], rounds: u32) -> Result<()> {
     for round in 1..=rounds {
         show_progress(round, rounds);
         for index in shuffled(contenders.len(), round) {
-            contenders[index].run(round)?;
+            for time in 0..in_a_row {
+                contenders[index].run(round * in_a_row + time)?;
+            }
         }
     }
     Ok(())

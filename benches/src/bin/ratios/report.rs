@@ -38,6 +38,7 @@ pub(crate) struct Report<'a> {
     machine: &'a Machine,
     dists: u32,
     rounds: u32,
+    in_a_row: u32,
     speed: Vec<Speed>,
     memory: Vec<Memory>,
     growth: Vec<Growth>,
@@ -78,11 +79,12 @@ struct Growth {
 }
 
 impl<'a> Report<'a> {
-    pub(crate) fn new(machine: &'a Machine, dists: u32, rounds: u32) -> Report<'a> {
+    pub(crate) fn new(machine: &'a Machine, dists: u32, rounds: u32, in_a_row: u32) -> Report<'a> {
         Report {
             machine,
             dists,
             rounds,
+            in_a_row,
             speed: Vec::new(),
             memory: Vec::new(),
             growth: Vec::new(),
@@ -92,12 +94,13 @@ impl<'a> Report<'a> {
     pub(crate) fn print_machine(&self) {
         let machine = self.machine;
         println!(
-            "{}, Python {}, {}, {} processors; whole processes, {} rounds",
+            "{}, Python {}, {}, {} processors; whole processes, {} rounds, {} in a row",
             machine.epcache_version,
             machine.python_version,
             machine.system,
             machine.processors,
             self.rounds,
+            self.in_a_row,
         );
     }
 
