@@ -171,21 +171,20 @@ const END: u8 = 0;
 
 /// Takes a number and the byte behind it off the front of a text.
 fn unsigned(text: &mut &[u8], end: u8) -> Option<u64> {
-    const NO_OVERFLOW: usize = 19; // digits
-    let length = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let (digits, rest) = text.split_at(length);
+    let mut number: u64 = 0;
+    let mut length = 0;
+    while let Some(digit @ b'0'..=b'9') = text.get(length) {
+        number = number
+            .checked_mul(10)?
+            .checked_add(u64::from(digit - b'0'))?;
+        length += 1;
+    }
+    let rest = &text[length..];
     *text = match end {
         END => rest.is_empty().then_some(rest),
         end => rest.strip_prefix(&[end]),
     }?;
-    match length {
-        0 => None,
-        1..=NO_OVERFLOW => {
-            let add = |number, digit: &u8| number * 10 + u64::from(digit - b'0');
-            Some(digits.iter().fold(0, add))
-        }
-        _ => std::str::from_utf8(digits).ok()?.parse().ok(),
-    }
+    (length > 0).then_some(number)
 }
 
 /// The same, with a sign.
