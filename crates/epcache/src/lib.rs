@@ -14,6 +14,8 @@
 //! No part prints or reads arguments, and nothing that is found on a path entry is ever imported or
 //! executed.
 
+#![warn(missing_docs)]
+
 #[cfg(not(unix))]
 compile_error!(
     "epcache knows the files of Unix only: stamps and trust rest on inodes, change times, owners and modes"
