@@ -74,3 +74,21 @@ fn shortened(text: &[u8]) -> String {
     const MOST: usize = 4096;
     String::from_utf8_lossy(&text[..text.len().min(MOST)]).into_owned()
 }
+
+/// The same command, which fails when it asks for more address space than this many KiB.
+pub fn in_address_space(command: &Command, kib: u64) -> Command {
+    let mut shell = Command::new("sh");
+    shell
+        .arg("-c")
+        .arg(format!("ulimit -v {kib} && exec \"$@\""))
+        .arg("sh")
+        .arg(command.get_program())
+        .args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell
+}

@@ -27,7 +27,7 @@ use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 const LARGEST_SOURCE: u64 = 8 * 1024 * 1024;
 /// Address space, in KiB, that is enough for the largest source and not for a file read whole
 /// without a bound.
-const ADDRESS_SPACE_KIB: &str = "1048576";
+const ADDRESS_SPACE_KIB: u64 = 1 << 20;
 /// A command that waits for a FIFO waits for ever; one that does not is done long before.
 const SOON: Duration = Duration::from_secs(30);
 
@@ -301,20 +301,7 @@ fn short_name(number: usize) -> String {
 
 /// Runs a command that fails when it asks for more address space than there is for it.
 fn in_bounded_memory(command: &Command) -> Output {
-    let mut shell = Command::new("sh");
-    shell
-        .arg("-c")
-        .arg(format!("ulimit -v {ADDRESS_SPACE_KIB} && exec \"$@\""))
-        .arg("sh")
-        .arg(command.get_program())
-        .args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => shell.env(name, value),
-            None => shell.env_remove(name),
-        };
-    }
-    process::finish(&mut shell)
+    process::finish(&mut process::in_address_space(command, ADDRESS_SPACE_KIB))
 }
 
 #[test]

@@ -33,7 +33,7 @@ const DIST_PACKAGES: &str = "usr/lib/python3/dist-packages";
 const SECRET: &str = "top_secret";
 /// The address space of a command whose input tries to make it grow: some hundred times what it
 /// needs for a large environment.
-const ADDRESS_SPACE_KIB: u32 = 3 << 20;
+const ADDRESS_SPACE_KIB: u64 = 3 << 20;
 /// How long such a command may take, in a build without optimization on a busy machine. What is
 /// quadratic in such input takes minutes.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -439,20 +439,8 @@ fn a_mirror_file_that_is_missing_is_made_again_from_what_is_public() {
 
 /// Runs a command that has little memory and little time; it must end by itself.
 fn in_bounds(command: &Command) -> Output {
-    let mut shell = Command::new("sh");
-    shell
-        .arg("-c")
-        .arg(format!("ulimit -v {ADDRESS_SPACE_KIB} && exec \"$@\""))
-        .arg("sh")
-        .arg(command.get_program())
-        .args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => shell.env(name, value),
-            None => shell.env_remove(name),
-        };
-    }
-    let output = process::finish_within(&mut shell, DEADLINE);
+    let mut bounded = process::in_address_space(command, ADDRESS_SPACE_KIB);
+    let output = process::finish_within(&mut bounded, DEADLINE);
     assert!(
         output.status.code().is_some_and(|code| code <= 2),
         "{command:?} ended with {:?}: {}",
