@@ -38,6 +38,8 @@ impl Names {
     pub(crate) const PYTHON_SCRIPTS: &str = "importlib.metadata, console_scripts";
     pub(crate) const PYTHON_LARGE: &str = "importlib.metadata, large group";
     pub(crate) const PYTHON_NOTHING: &str = "python3 -c pass";
+    pub(crate) const VERSION: &str = "epcache --version";
+    pub(crate) const TRUE: &str = "true";
     pub(crate) const EXACT_SMALL: &str = "query --mode exact, small group";
     pub(crate) const EXACT_SCRIPTS: &str = "query --mode exact, console_scripts";
     pub(crate) const EXACT_LARGE: &str = "query --mode exact, large group";
@@ -116,6 +118,13 @@ impl Place {
     fn python_nothing(&self) -> Command {
         let mut command = machine::command(&self.python, &self.home);
         command.args(["-c", "pass"]);
+        command
+    }
+
+    /// What it takes to start the command and read its arguments.
+    fn version(&self) -> Command {
+        let mut command = machine::command(&self.epcache, &self.home);
+        command.arg("--version");
         command
     }
 
@@ -223,6 +232,11 @@ impl Setting {
             self.contender(Names::PYTHON_LARGE, place.python_query(LARGE_GROUP)),
             self.contender(Names::EXACT_LARGE, place.query("exact", LARGE_GROUP)),
             self.contender(Names::PYTHON_NOTHING, place.python_nothing()),
+            self.contender(Names::VERSION, place.version()),
+            self.contender(
+                Names::TRUE,
+                machine::command(Path::new("true"), &place.home),
+            ),
             self.sync_nothing(),
             self.sync_first(),
             self.sync_changed(),
