@@ -1,5 +1,6 @@
 //! Bad input, row by row as the documentation promises: no hang, no panic, bounded memory, nothing
 //! written where it does not belong, and every good distribution beside a bad one answered.
+
 #![cfg(unix)]
 #![allow(
     clippy::unwrap_used,

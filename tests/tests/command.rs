@@ -1,5 +1,6 @@
 //! The command as a new user meets it: exit statuses, formats, terminals, help, and each subcommand's
 //! own promise.
+
 #![cfg(target_os = "linux")]
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,6 @@
 //! Readers and writers at once, while the environment changes under them: every answer is the one
 //! before or the one after, and where nothing changed during a query, the present one.
+
 #![cfg(target_os = "linux")]
 #![allow(
     clippy::unwrap_used,

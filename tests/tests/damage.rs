@@ -1,5 +1,6 @@
 //! Whatever is wrong with a cache root, queries are right, and `sync` heals it or says what is
 //! wrong with it.
+
 #![cfg(unix)]
 #![allow(
     clippy::unwrap_used,

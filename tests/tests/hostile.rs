@@ -2,6 +2,7 @@
 //! writes or reads, files that are exchanged while it looks, and input that grows when it is read.
 //!
 //! Each test is an attack that once worked, or nearly did.
+
 #![cfg(target_os = "linux")]
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,6 @@
 //! A `sync` that is killed at any system call that touches the cache leaves a cache that changes no
 //! answer, and the next `sync` heals it. `strace` injects the signal.
+
 #![cfg(target_os = "linux")]
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,6 @@
 //! The main job on real input: hundreds of packages from the Python Package Index in one virtual
 //! environment, and every answer is CPython's.
+
 #![cfg(unix)]
 #![allow(
     clippy::unwrap_used,

@@ -3,6 +3,7 @@
 //!
 //! All cases share one procedure ([`changes_are_seen`]) and differ in how they install. They run on
 //! the file system for temporary files and on a tmpfs, and never pause between a sync and a change.
+
 #![cfg(target_os = "linux")]
 #![allow(
     clippy::unwrap_used,

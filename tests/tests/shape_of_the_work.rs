@@ -1,5 +1,6 @@
 //! How much the command does, counted in system calls: a query opens one file per path entry however
 //! many distributions there are, and a sync with nothing to do changes nothing.
+
 #![cfg(target_os = "linux")]
 #![allow(
     clippy::unwrap_used,

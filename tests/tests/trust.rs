@@ -1,5 +1,6 @@
 //! Whose files are believed, and who is told what: never what another user could have written, and
 //! nothing that the asker could not have read.
+
 #![cfg(target_os = "linux")]
 #![allow(
     clippy::unwrap_used,

@@ -146,13 +146,16 @@ impl Cache {
         }
         for root in roots() {
             let mirror = Mirror::of(root, string);
+            if !mirror.is_trusted() {
+                continue;
+            }
             let mut names: Vec<_> = mirror
                 .list()
                 .metadata_dirs
                 .into_iter()
                 .map(OsString::into_encoded_bytes)
                 .collect();
-            if !mirror.is_trusted() || names.is_empty() {
+            if names.is_empty() {
                 continue;
             }
             names.sort(); // the order of the path entry is not known

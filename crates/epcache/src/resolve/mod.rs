@@ -5,6 +5,7 @@
 //! read from its source. What is asked is then put together from the views, and shadowing is decided
 //! there, across all of them: the first dist of a normalized name wins, also when it declares
 //! nothing.
+
 mod choose;
 mod mode;
 mod shadowing;

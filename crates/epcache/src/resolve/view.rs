@@ -69,6 +69,7 @@ pub(super) struct Entry<'v> {
     pub(super) value: &'v str,
 }
 
+/// The view of the sources, with the reason why no cache answers.
 pub(super) fn source(path_entry: &PathEntry, why: String) -> View<'_> {
     let contents = match Contents::of(path_entry) {
         Ok(contents) => contents,
@@ -87,6 +88,7 @@ pub(super) fn source(path_entry: &PathEntry, why: String) -> View<'_> {
     }
 }
 
+/// The view of what holds no dists, with the reason.
 pub(super) fn nothing(path_entry: &PathEntry, why: String) -> View<'_> {
     View {
         path_entry,
@@ -121,7 +123,7 @@ impl View<'_> {
         Some(entries)
     }
 
-    pub(super) fn indexed_entries(&self, select: Select<'_>) -> Option<Vec<Entry<'_>>> {
+    fn indexed_entries(&self, select: Select<'_>) -> Option<Vec<Entry<'_>>> {
         let Some(index) = &self.index else {
             return Some(Vec::new());
         };

@@ -4,6 +4,7 @@
 //! look again whether anything moved), waits for stamps that are too young to be believed, and then
 //! writes what differs: mirror files first, the index last. Where it is killed, the index is the old
 //! one, whose stamps tell what changed since.
+
 mod snapshot;
 mod work;
 
