@@ -173,6 +173,13 @@ fn nothing_is_written_through_a_link_inside_a_cache_root() {
     }
     let expected = judge::entry_points(&[&path_entry]);
     assert_eq!(scratch.query(&[&path_entry]), expected);
+
+    let elsewhere = outside.join("site-packages/beta-1.dist-info.txt");
+    fs::create_dir(elsewhere.parent().unwrap()).unwrap();
+    fs::write(&elsewhere, "no such distribution").unwrap();
+    let mut repair = scratch.command("verify", &[&path_entry]);
+    process::expect_status(repair.arg("--repair"), 2);
+    assert!(elsewhere.exists(), "removed through the link");
 }
 
 #[test]

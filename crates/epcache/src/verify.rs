@@ -63,10 +63,13 @@ pub fn path_entry(root: &Root, path_entry: &PathEntry) -> Option<Vec<Difference>
 /// anew.
 ///
 /// # Errors
-/// One could not be removed.
+/// One could not be removed, or a link leads out of the root.
 pub fn remove_differing(root: &Root, entry: &PathEntry) -> Result<(), Error> {
-    path_entry(root, entry)
-        .unwrap_or_default()
+    if let Ok(string) = entry.cacheable() {
+        Mirror::of(root, string).check_links(&root.path)?;
+    }
+    let differences = path_entry(root, entry).unwrap_or_default();
+    differences
         .iter()
         .try_for_each(|difference| Mirror::remove(&difference.path))
 }

@@ -75,10 +75,11 @@ fn repair_root(
         ));
         return Ok(true);
     }
+    // First whether the root can be written to safely, then the removing.
+    let sync = Sync::new(root.clone(), &setting.roots, setting.global.root.as_deref())?;
     for path_entry in differ {
         verify::remove_differing(root, path_entry)?;
     }
-    let sync = Sync::new(root.clone(), &setting.roots, setting.global.root.as_deref())?;
     let results = sync_all(&sync, differ, output);
     Ok(results.iter().all(|(_, result)| result.is_ok()))
 }
