@@ -1,0 +1,50 @@
+"""Where the `epcache` command is: it comes in the same wheel as this module.
+
+Used by `python -m epcache` and by what refreshes a stale cache; no lookup needs it.
+"""
+
+import os
+import sys
+
+NAME = "epcache"
+
+
+def find_command() -> "str | None":
+    """The absolute path of the `epcache` executable to run; None where there is none.
+
+    The one that was installed with this module, else one beside the running interpreter, else the
+    first on PATH. Relative items of PATH are passed over: what is in the current directory,
+    whoever put it there, is not to be run by the way.
+    """
+    for directory in _directories():
+        command = os.path.join(directory, NAME)
+        if os.path.isfile(command) and os.access(command, os.X_OK):
+            return command
+    return None
+
+
+def _directories() -> "list[str]":
+    """Where the command can be, the likeliest first."""
+    directories = _scripts_directories(os.path.dirname(os.path.dirname(__file__)))
+    # Empty or None where the interpreter is embedded in another program.
+    if sys.executable:
+        directories.append(os.path.dirname(sys.executable))
+    directories += os.environ.get("PATH", "").split(os.pathsep)
+    return [directory for directory in directories if os.path.isabs(directory)]
+
+
+def _scripts_directories(site_packages: str) -> "list[str]":
+    """Where an installer puts commands that come with the modules in this directory.
+
+    `PREFIX/bin`, if the modules are in `PREFIX/lib/pythonX.Y/site-packages` (on some systems in
+    `lib64`, in `dist-packages`, in `python3`); and for `pip install --target DIR`, `DIR/bin`.
+    """
+    directories = [os.path.join(site_packages, "bin")]
+    rest, packages = os.path.split(site_packages)
+    rest, python = os.path.split(rest)
+    prefix, lib = os.path.split(rest)
+    # Of a module that lies somewhere else, three directories up is anybody's.
+    is_known = packages in ("site-packages", "dist-packages")
+    if is_known and python.startswith("python") and lib.startswith("lib"):
+        directories.insert(0, os.path.join(prefix, "bin"))
+    return directories
