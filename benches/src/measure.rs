@@ -29,6 +29,24 @@ pub fn time(command: &mut Command) -> Result<Duration> {
     Ok(elapsed)
 }
 
+/// The indexes below `length` in an order that only the round decides.
+///
+/// Contenders that are run in turn are run in another order each round, so that none always comes
+/// after the same other one.
+#[must_use]
+pub fn shuffled(length: usize, round: u32) -> Vec<usize> {
+    // A multiplicative hash (Knuth's constant) of the index and the round is random enough here.
+    let key = |index: &usize| {
+        let seed = u32::try_from(*index).unwrap_or(0).wrapping_add(round << 16);
+        (seed ^ (seed >> 15))
+            .wrapping_mul(2_654_435_761)
+            .rotate_left(round % 32)
+    };
+    let mut order: Vec<usize> = (0..length).collect();
+    order.sort_by_key(key);
+    order
+}
+
 /// The middle of many measurements, and how far they lie apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
@@ -163,6 +181,16 @@ mod tests {
     #[test]
     fn nothing_measured_is_not_summed_up() {
         assert_eq!(Summary::of(&[]), None);
+    }
+
+    #[test]
+    fn a_round_takes_everyone_once_and_the_next_in_another_order() {
+        let mut orders: Vec<Vec<usize>> = (1..=4).map(|round| shuffled(8, round)).collect();
+        assert!(orders.windows(2).all(|pair| pair[0] != pair[1]));
+        for order in &mut orders {
+            order.sort_unstable();
+            assert_eq!(*order, (0..8).collect::<Vec<_>>());
+        }
     }
 
     #[test]

@@ -11,9 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use epcache_benches::environment::{CHANGED_GROUP, LARGE_GROUP, PathEntry, SMALL_GROUP};
+use epcache_benches::machine::{self, Machine};
 use epcache_benches::measure;
-
-use crate::machine::{self, Machine};
 
 /// After this long a stamp is old enough to be believed, so `sync` does not wait for it: the
 /// rule says 100 ms.

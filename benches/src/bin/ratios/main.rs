@@ -11,7 +11,6 @@
 //! ```
 
 mod contenders;
-mod machine;
 mod report;
 
 use std::io::IsTerminal as _;
@@ -21,10 +20,10 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use epcache_benches::environment::{self, PathEntry};
-use epcache_benches::measure::{self, PeakMemory};
+use epcache_benches::machine::Machine;
+use epcache_benches::measure::{self, PeakMemory, shuffled};
 
 use contenders::{Contender, Names, Setting};
-use machine::Machine;
 use report::Report;
 
 /// The first argument with which this program is started by itself: see [`peak_in_small_process`].
@@ -174,20 +173,6 @@ fn show_progress(round: u32, rounds: u32) {
         let end = if round == rounds { "\n" } else { "" };
         eprint!("\rround {round} of {rounds}{end}");
     }
-}
-
-/// The indexes below `length` in an order that only the round decides.
-fn shuffled(length: usize, round: u32) -> Vec<usize> {
-    // A multiplicative hash (Knuth's constant) of the index and the round is random enough here.
-    let key = |index: &usize| {
-        let seed = u32::try_from(*index).unwrap_or(0).wrapping_add(round << 16);
-        (seed ^ (seed >> 15))
-            .wrapping_mul(2_654_435_761)
-            .rotate_left(round % 32)
-    };
-    let mut order: Vec<usize> = (0..length).collect();
-    order.sort_by_key(key);
-    order
 }
 
 /// The peak memory of each, in the order given.

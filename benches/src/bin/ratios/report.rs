@@ -6,11 +6,11 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use epcache_benches::environment::{LARGE_GROUP, SMALL_GROUP};
+use epcache_benches::machine::Machine;
 use epcache_benches::measure::{PeakMemory, Summary};
 use serde::Serialize;
 
 use crate::contenders::{Contender, Names};
-use crate::machine::Machine;
 
 /// A query is to have no more than this resident.
 const MEMORY_GOAL: u64 = 8 * 1024 * 1024;

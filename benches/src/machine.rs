@@ -9,9 +9,11 @@ use serde::Serialize;
 
 /// Variables of the caller's that would change what is measured. The last one is cargo's, for what
 /// it runs: with it the loader would look for every library in cargo's directories first.
-const LEFT_OUT: [&str; 9] = [
+const LEFT_OUT: [&str; 11] = [
     "EPCACHE_PATH",
     "EPCACHE_MODE",
+    "EPCACHE_ON_STALE",
+    "PYTHONPYCACHEPREFIX",
     "VIRTUAL_ENV",
     "PYTHONPATH",
     "PYTHONHOME",
@@ -23,23 +25,30 @@ const LEFT_OUT: [&str; 9] = [
 
 /// The two programs and the machine.
 #[derive(Debug, Serialize)]
-pub(crate) struct Machine {
-    /// The command under measurement.
+pub struct Machine {
+    /// The command under measurement, absolute.
     #[serde(skip)]
-    pub(crate) epcache: PathBuf,
+    pub epcache: PathBuf,
     /// The interpreter itself: a launcher in front of it (pyenv's is a shell script) is not what
     /// is to be measured.
     #[serde(skip)]
-    pub(crate) python: PathBuf,
-    pub(crate) epcache_version: String,
-    pub(crate) python_version: String,
-    pub(crate) system: String,
-    pub(crate) processors: usize,
+    pub python: PathBuf,
+    /// What `epcache --version` says.
+    pub epcache_version: String,
+    /// As `3.12.1`.
+    pub python_version: String,
+    /// Operating system, kernel version and architecture.
+    pub system: String,
+    /// How many processors this process may use.
+    pub processors: usize,
 }
 
 impl Machine {
     /// Builds `epcache`, unless one is given, and looks up the interpreter.
-    pub(crate) fn look(epcache: Option<&Path>, python: &Path) -> Result<Machine> {
+    ///
+    /// # Errors
+    /// Cargo can't build it, or one of the two can't be started or does not say what it is.
+    pub fn look(epcache: Option<&Path>, python: &Path) -> Result<Machine> {
         let epcache = match epcache {
             Some(path) => std::path::absolute(path).context("find the current directory")?,
             None => build()?,
@@ -63,7 +72,8 @@ impl Machine {
 }
 
 /// A command that sees nothing of the caller's configuration, caches and Python settings.
-pub(crate) fn command(program: &Path, home: &Path) -> Command {
+#[must_use]
+pub fn command(program: &Path, home: &Path) -> Command {
     let mut command = Command::new(program);
     for variable in LEFT_OUT {
         command.env_remove(variable);
@@ -76,7 +86,10 @@ pub(crate) fn command(program: &Path, home: &Path) -> Command {
 }
 
 /// What a command prints, without the last line end.
-pub(crate) fn answer(command: &mut Command) -> Result<String> {
+///
+/// # Errors
+/// It can't be started, fails (the error then holds what it said), or prints no UTF-8.
+pub fn answer(command: &mut Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())
         .output()
