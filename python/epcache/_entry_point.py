@@ -179,7 +179,7 @@ class EntryPoint(_Fields):
         return re.findall(r"\w+", match.group("extras") or "")
 
     def _plain(self) -> "tuple[str, str | None] | None":
-        """Module and attribute of a value that is ASCII letters, digits, `_`, `.`, at most one `:`."""
+        """Module and attribute of a value that needs no pattern: in ASCII, without any blank."""
         value = self.value
         if not isinstance(value, str) or not value.isascii():
             return None
@@ -195,12 +195,12 @@ class EntryPoint(_Fields):
 
     def _checked_match(self) -> "Any":
         # A value that is no object reference raises what CPython of this version raises: an
-        # AssertionError from 3.12 on, an AttributeError (of the caller, by None) before and with
-        # -O.
+        # AssertionError from 3.13 on; before, and with -O, the AttributeError that None gives rise
+        # to in the caller.
         match = self._match()
         from sys import version_info
 
-        if version_info >= (3, 12):
+        if version_info >= (3, 13):
             assert match is not None
         return match
 
