@@ -1,0 +1,679 @@
+"""The fast path of the reader: settings, roots, trust, and answering from fresh indexes.
+
+Everything that a process with a fresh cache needs is here, so that it imports one module and not
+six. What is rare (stale or missing indexes, other finders) is in modules of its own, imported when
+it is met. `docs/format.md` specifies what is read here and when it may be believed.
+
+Nothing is imported beyond what a bare interpreter has loaded.
+"""
+
+import os
+import sys
+
+from epcache._entry_point import EntryPoint, EntryPoints, _Dist
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from epcache._source import Read
+
+    # The number of its dist, which of that dist's entries it is, group, name, value.
+    Entry = tuple[int, int, str, str, str]
+    # Path entries that no fresh index answered for, and whether there was a stale one.
+    Missed = list[tuple[str, bool]]
+
+MODES = ("exact", "fast", "only", "off")
+ON_STALE = ("sync", "warn", "ignore")
+
+SYSTEM_ROOT = "/var/cache/epcache"
+VENDOR_ROOT = "/usr/share/epcache"
+
+# The kinds of roots, in the order in which they are asked.
+SYSTEM, USER, VENDOR = range(3)
+
+# The largest index that is read, in bytes.
+MAX_INDEX = 64 << 20
+
+SUFFIXES = (".dist-info", ".egg-info")
+
+_HEAD = "epcache 1\npath "
+_END = "\nend\n"
+
+# The types of files in a mode (`stat.h`), which the module `stat` need not be imported for.
+_TYPE, _DIRECTORY, REGULAR, _LINK = 0o170000, 0o040000, 0o100000, 0o120000
+
+# A FIFO or device in the place of a file is not waited on.
+OPEN_FLAGS = os.O_RDONLY
+for _flag in ("O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY"):
+    OPEN_FLAGS |= getattr(os, _flag, 0)
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+
+# Elsewhere there is no cache yet, and `importlib.metadata` answers.
+_POSIX = os.name == "posix"
+# Where paths are encoded otherwise, a name that is not ASCII is not the one in an index.
+_UTF8 = sys.getfilesystemencoding().replace("-", "").lower() == "utf8"
+
+_importlib = sys.modules["_frozen_importlib_external"]
+
+
+class Damaged(ValueError):
+    """What is read is no index, or a line of it that is wanted is none."""
+
+
+class Index:
+    """An index: whole, and of this path entry. Whether it is fresh is another question."""
+
+    __slots__ = ("_by_name", "_groups", "dists", "identity", "path", "sealed", "stamp", "text")
+
+    def __init__(self, path_entry: str, path: str, identity: str, text: str) -> None:
+        """Raises `ValueError` if the text is no index of the path entry."""
+        head = f"{_HEAD}{path_entry}\n"
+        if not text.startswith(head) or not text.endswith(_END):
+            raise Damaged("not whole, of another version, or of another path entry")
+        line_end = text.index("\n", len(head))
+        self.stamp, self.sealed = _freshness(text[len(head) : line_end])
+        # Where the line feed before the first group is, or that before the end mark.
+        groups = text.find("\n[", line_end)
+        self._groups = groups if groups >= 0 else len(text) - len(_END)
+        lines = text[line_end + 1 : self._groups]
+        self.dists = [line.split("\t") for line in lines.split("\n")] if lines else []
+        for dist in self.dists:
+            if dist[0] != "dist" or len(dist) < 3 or not dist[2] or "/" in dist[2]:
+                _check_self(dist)
+        self.path = path
+        self.identity = identity
+        self.text = text
+        self._by_name: "dict[str | None, int] | None" = None
+
+    def changed(self, path_entry: str) -> "list[int]":
+        """The numbers of the dists whose checks do not hold; those that have no checks by design (to
+        be read from their sources) are not among them.
+
+        One `stat` for most. It is where the time of mode exact goes, so it is written out.
+        """
+        prefix = path_entry + "/"
+        stat = os.stat
+        changed = []
+        for number, line in enumerate(self.dists):
+            try:
+                _, _, metadata_dir, check = line
+                if check[0] == "E":
+                    s = stat(f"{prefix}{metadata_dir}/entry_points.txt")
+                    if check == f"E{s.st_ino}:{s.st_size}:{s.st_mtime_ns}:{s.st_ctime_ns}":
+                        continue
+                elif check[0] == "D":
+                    s = stat(prefix + metadata_dir)
+                    if check == f"D{s.st_ino}:{s.st_size}:{s.st_mtime_ns}:{s.st_ctime_ns}":
+                        continue
+            except (OSError, ValueError, IndexError):
+                pass
+            if line[0] == "dist" and not holds(prefix + line[2], line[3:]):
+                changed.append(number)
+        return changed
+
+    def has_unindexed(self) -> bool:
+        """Whether some dist is to be read from its source each time."""
+        return self.text.find("\nself\t", 0, self._groups) >= 0
+
+    def by_name(self) -> "dict[str | None, int]":
+        """For each normalized name the number of the first dist that has it."""
+        if self._by_name is None:
+            names = [line[1] for line in reversed(self.dists)]
+            self._by_name = dict(zip(names, range(len(names) - 1, -1, -1)))
+        return self._by_name
+
+    def entries(self, group: "str | None") -> "list[Entry]":
+        """The entries of one group, or of all, by dist and in the order of its file.
+
+        Raises `Damaged`.
+        """
+        if group is None:
+            return self._all_entries()
+        line = f"\n[{group}]\n"
+        at = -1 if "\n" in group else self.text.find(line, self._groups)
+        if at < 0:
+            return []
+        start = at + len(line)
+        end = self.text.find("\n[", start - 1)
+        return self._parsed(group, self.text[start : end if end >= 0 else -len(_END)])
+
+    def _all_entries(self) -> "list[Entry]":
+        entries: "list[Entry]" = []
+        for section in self.text[self._groups : -len(_END)].split("\n[")[1:]:
+            group, _, lines = section.partition("\n")
+            if not group.endswith("]"):
+                raise Damaged("a line that is no group")
+            entries += self._parsed(group[:-1], lines)
+        entries.sort()
+        return entries
+
+    def _parsed(self, group: str, lines: str) -> "list[Entry]":
+        count = len(self.dists)
+        entries = []
+        for line in lines.split("\n") if lines else ():
+            dist, _, rest = line.partition(" ")
+            sequence, _, rest = rest.partition(" ")
+            name, separator, value = rest.partition("=")
+            if not (separator and dist.isdecimal() and sequence.isdecimal()):
+                raise Damaged("a line that is no entry")
+            number = int(dist)
+            if number >= count:
+                raise Damaged("an entry of no dist")
+            entries.append((number, int(sequence), group, name, value))
+        return entries
+
+
+class View:
+    """One path entry, ready to answer: its dists in CPython's order, and what they declare.
+
+    This one is for a fresh index that has all that there is; other views are its subclasses, in
+    modules of their own.
+    """
+
+    __slots__ = ("_holders", "index", "path_entry")
+
+    # Whether the dists are directories or files: CPython makes others than `PathDistribution`s of
+    # `pathlib.Path`s otherwise.
+    is_of_files = True
+
+    def __init__(self, path_entry: str, index: "Index | None") -> None:
+        self.path_entry = path_entry
+        self.index = index
+        self._holders: "dict[int, _Dist]" = {}
+
+    def points(self, group: "str | None", earlier: "Sequence[View]") -> "list[EntryPoint]":
+        """The entry points of one group, or of all, of the dists that are not shadowed by one before
+        it, here or in an earlier view.
+
+        Raises `Damaged`.
+        """
+        points = []
+        last, shown = -1, False
+        for dist, _, in_group, name, value in self.entries(group):
+            if dist != last:
+                last, shown = dist, not self.is_shadowed(dist, earlier)
+                holder = self.holder(dist)
+            if shown:
+                points.append(EntryPoint._of(name, value, in_group, holder))
+        return points
+
+    def is_shadowed(self, dist: int, earlier: "Sequence[View]") -> bool:
+        """Whether a dist of the same normalized name comes before it."""
+        name = self.name(dist)
+        if name is None:
+            return False
+        if self.by_name()[name] != dist:
+            return True
+        for view in earlier:
+            if name in view.by_name():
+                return True
+        return False
+
+    def count(self) -> int:
+        """How many dists there are."""
+        return len(self.index.dists) if self.index else 0
+
+    def entries(self, group: "str | None") -> "list[Entry]":
+        """The entries of one group, or of all, of all dists, in order. Raises `Damaged`."""
+        return self.index.entries(group) if self.index else []
+
+    def name(self, dist: int) -> "str | None":
+        """A dist's normalized name, if it has one."""
+        return self.index.dists[dist][1] if self.index else None
+
+    def metadata_dir(self, dist: int) -> str:
+        """The name of a dist's metadata directory."""
+        return self.index.dists[dist][2] if self.index else ""
+
+    def by_name(self) -> "dict[str | None, int]":
+        """For each normalized name the first dist that has it."""
+        return self.index.by_name() if self.index else {}
+
+    def is_believed(self, dist: int) -> bool:
+        """Whether `entries` has what the dist declares, and CPython would not raise on it."""
+        return True
+
+    def holder(self, dist: int) -> _Dist:
+        """What the entry points of a dist share."""
+        holder = self._holders.get(dist)
+        if holder is None:
+            holder = self._holders[dist] = _Dist(self.path_entry, self.metadata_dir(dist))
+        return holder
+
+
+class Cache:
+    """The caches of this machine, or those in `roots`, asked in one mode.
+
+    `mode` is one of exact, fast, only, off; `roots` are directories, instead of those of this
+    machine; `on_stale` is one of sync, warn, ignore. What is not given is taken from the environment
+    (`EPCACHE_MODE`, `EPCACHE_PATH`, `EPCACHE_ON_STALE`), then from `epcache.ini`; what nobody says is
+    exact, the roots of this machine, and sync. Raises `ValueError` for a word that is none of these.
+
+    Can be used by several threads at once, and after a fork.
+    """
+
+    def __init__(
+        self,
+        mode: "str | None" = None,
+        roots: "Iterable[str | os.PathLike[str]] | None" = None,
+        on_stale: "str | None" = None,
+    ) -> None:
+        for word, words in ((mode, MODES), (on_stale, ON_STALE)):
+            if word is not None and word not in words:
+                raise ValueError(f"{word!r} is none of {', '.join(words)}")
+        paths = None if roots is None else [os.fspath(root) for root in roots]
+        if mode is None or paths is None or on_stale is None:
+            mode, paths, on_stale = _configured(mode, paths, on_stale)
+        self.mode = mode
+        self.on_stale = on_stale
+        self.roots = _default_roots() if paths is None else _roots_of(paths)
+        # Indexes that were fresh, by path entry: checked again as those on disk are.
+        self._indexes: "dict[str, Index]" = {}
+        # Dists that were read from their sources, by path entry and metadata directory.
+        self.sources: "dict[str, dict[str, Read]]" = {}
+
+    def entry_points(self, **params: object) -> EntryPoints:
+        """What `importlib.metadata.entry_points(**params)` of CPython 3.12 and newer gives.
+
+        Where CPython raises because of something that is installed, the least that is broken is left
+        out, and a `BrokenMetadataWarning` says so.
+        """
+        group = None
+        if params and next(iter(params)) == "group" and type(params["group"]) is str:
+            group = params.pop("group")
+        found = self._find(group)  # type: ignore[arg-type]  # it is a str
+        if params:
+            found = [point for point in found if point.matches(**params)]
+        return EntryPoints(found)
+
+    def dists(
+        self, path_entry: str
+    ) -> "list[tuple[str, tuple[tuple[str, str, str], ...] | None]] | None":
+        """What the cache knows of the dists of one path entry; for `patch`.
+
+        Their metadata directories' names in CPython's order, each with what it declares as (group,
+        name, value), or None where its source must be read. The whole is None where
+        `importlib.metadata` must be asked.
+        """
+        from epcache import _views
+
+        return _views.dists(self, path_entry)
+
+    def _find(self, group: "str | None") -> "list[EntryPoint]":
+        finders = [f for f in sys.meta_path if getattr(f, "find_distributions", None) is not None]
+        missed: "Missed" = []
+        if len(finders) == 1 and is_own(finders[0]):
+            found = self.answer([self.view(item, missed) for item in sys.path], group, missed)
+        else:
+            from epcache import _finders
+
+            found = _finders.find(self, finders, group, missed)
+        self.refresh(missed)
+        return found
+
+    def refresh(self, missed: "Missed") -> None:
+        """Has done what is to be done about path entries that no fresh index answered for."""
+        if missed and self.on_stale != "ignore":
+            from epcache import _refresh
+
+            root = next((path for path, kind in self.roots if kind == USER), None)
+            _refresh.found_stale(root, missed, self.on_stale)
+
+    def answer(
+        self, views: "Iterable[View]", group: "str | None", missed: "Missed"
+    ) -> "list[EntryPoint]":
+        """The entry points of the dists that are not shadowed, in order."""
+        found: "list[EntryPoint]" = []
+        earlier: "list[View]" = []
+        for view in views:
+            try:
+                found += view.points(group, earlier)
+            except Damaged:
+                view = self.distrusted(view, missed)
+                found += view.points(group, earlier)
+            earlier.append(view)
+        return found
+
+    def distrusted(self, view: View, missed: "Missed") -> View:
+        """The view of the sources, in the place of one whose index turned out to be damaged."""
+        self._indexes.pop(view.path_entry, None)
+        missed.append((view.path_entry, True))
+        return self.listed(view.path_entry)
+
+    def view(self, item: object, missed: "Missed") -> View:
+        """What answers for one item of `sys.path`: see "Which one answers" in `docs/format.md`."""
+        if type(item) is not str or not _POSIX:
+            from epcache import _finders
+
+            return _finders.view_of_odd(self, item, missed)
+        if self.mode == "off" or not is_cacheable(item):
+            return NOTHING if self.mode == "only" else self.listed(item)
+        if self.mode == "only":
+            from epcache import _views
+
+            return _views.unchecked(self, item)
+        try:
+            stat = os.stat(item)
+        except OSError:
+            return NOTHING
+        stamp = stamp_of(stat)
+        index = self._indexes.get(item)
+        if index is None or index.stamp != stamp or self._changed(index, item, stat, known=True):
+            stale = None
+            for root, kind in self.roots:
+                index = load(root, item) if kind != VENDOR and is_usable(root) else None
+                if index is None or index.sealed is not None:
+                    continue
+                changed = self._changed(index, item, stat) if index.stamp == stamp else None
+                if changed is not None and not changed:
+                    self._indexes[item] = index
+                    break
+                stale = index, changed
+            else:
+                return self._not_fresh(item, stat, stale, missed)
+        if index.has_unindexed():
+            from epcache import _views
+
+            return _views.completed(self, item, index)
+        return View(item, index)
+
+    def _changed(
+        self, index: Index, path_entry: str, stat: os.stat_result, known: bool = False
+    ) -> "list[int] | bool":
+        """Which dists are not what the index says, as far as the mode has it checked. Falsy if none."""
+        if self.mode == "fast":
+            # Only what is on disk can say that something inside was changed.
+            return known and identity_of(index.path) != index.identity
+        if stat.st_mode & _TYPE == REGULAR:
+            return False  # a zip has no stamps but its own
+        return index.changed(path_entry)
+
+    def _not_fresh(
+        self,
+        path_entry: str,
+        stat: os.stat_result,
+        stale: "tuple[Index, list[int] | bool | None] | None",
+        missed: "Missed",
+    ) -> View:
+        if stale is not None:
+            from epcache import _views
+
+            missed.append((path_entry, True))
+            return _views.repaired(self, path_entry, stale[0], stale[1])
+        for root, kind in self.roots:
+            if kind == VENDOR and os.path.lexists(root + path_entry):
+                from epcache import _views
+
+                view = _views.vouched(self, root, path_entry, stat)
+                if view is not None:
+                    return view
+        view = self.listed(path_entry)
+        if view.count():  # a directory without dists is as quickly listed as looked up
+            missed.append((path_entry, False))
+        return view
+
+    def listed(self, path_entry: str) -> View:
+        """The view of the sources."""
+        names = self.listed_names(path_entry)
+        if isinstance(names, View):
+            return names
+        from epcache import _views
+
+        return _views.source(self, path_entry, names)
+
+    def listed_names(self, path_entry: str) -> "list[str] | View":
+        """The metadata directories in a directory, in the order of the listing; the view of
+        anything else."""
+        try:
+            names = os.listdir(path_entry or ".")
+        except NotADirectoryError:
+            from epcache import _finders
+
+            return _finders.view_of(path_entry)  # a zip, perhaps
+        except OSError:
+            return NOTHING
+        except ValueError as error:
+            from epcache import _views
+
+            _views.warn_of([f"{path_entry!r} on sys.path: {error}"])
+            return NOTHING
+        is_egg = path_entry[-4:].lower() == ".egg"
+        names = [
+            name
+            for name in names
+            if (low := name.lower()).endswith(SUFFIXES) or (is_egg and low == "egg-info")
+        ]
+        return names or NOTHING
+
+
+def environment_cache() -> Cache:
+    """The cache that the environment and `epcache.ini` ask for; the same one while they do not change."""
+    global _cache_and_key
+    get = os.environ.get
+    key = (
+        *map(get, ("EPCACHE_MODE", "EPCACHE_PATH", "EPCACHE_ON_STALE")),
+        *map(get, ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "HOME")),
+        _effective_user(),
+    )
+    cached = _cache_and_key
+    if cached is None or cached[1] != key:
+        cached = _cache_and_key = (Cache(), key)
+    return cached[0]
+
+
+_cache_and_key: "tuple[Cache, object] | None" = None
+NOTHING = View("", None)
+
+
+def is_own(finder: object) -> bool:
+    """Whether a finder is `PathFinder` with CPython's own `find_distributions`, or with `patch`'s."""
+    if finder is not _importlib.PathFinder:
+        return False
+    names = getattr(finder.find_distributions, "__globals__", {})  # type: ignore[attr-defined]
+    return names is vars(_importlib) or names.get("__name__") == "epcache._patch"
+
+
+def is_cacheable(path_entry: str) -> bool:
+    """Whether a path entry can have a mirror."""
+    if path_entry[:1] != "/" or path_entry[-1] == "/" or "//" in path_entry:
+        return False
+    if not path_entry.isprintable() and not _has_plain_characters(path_entry):
+        return False
+    if not _UTF8 and not path_entry.isascii():
+        return False
+    if "/." not in path_entry and ".txt" not in path_entry:
+        return True
+    for part in path_entry.split("/"):
+        if part in (".", "..", ".index", ".interpreters", ".refresh") or part.startswith(".tmp-"):
+            return False
+        low = part.lower()
+        if part.endswith(".txt") and (low == "egg-info.txt" or low[:-4].endswith(SUFFIXES)):
+            return False
+    return True
+
+
+def _has_plain_characters(text: str) -> bool:
+    """Whether a text is Unicode without control characters and line ends (U+2028, U+2029)."""
+    for character in text:
+        code = ord(character)
+        if code < 0x20 or 0x7F <= code < 0xA0 or 0x2028 <= code <= 0x2029:
+            return False
+        if 0xD800 <= code < 0xE000:
+            return False  # bytes that are not UTF-8
+    return True
+
+
+def stamp_of(stat: os.stat_result) -> str:
+    """The stamp of a directory, or of a file that has one link."""
+    return f"{stat.st_ino}:{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ctime_ns}"
+
+
+# What a check is of, within a metadata directory.
+CHECKED = {"E": "/entry_points.txt", "D": "", "M": "/METADATA", "P": "/PKG-INFO"}
+
+
+def holds(metadata_dir: str, checks: "Sequence[str]") -> bool:
+    """Whether all checks of the dist with this metadata directory (a path) hold, and there are any."""
+    for check in checks:
+        try:
+            stat = os.stat(metadata_dir + CHECKED[check[:1]])
+        except (OSError, ValueError, KeyError):
+            return False
+        stamp = check[1:]
+        if stamp == stamp_of(stat):
+            continue
+        linked = stamp_of_linked(stat)
+        if stamp != linked:
+            # Of the birth time, which os.stat() does not tell, it is enough that it is one.
+            start, separator, born = stamp.rpartition(".")
+            if start != linked or not born.removeprefix("-").isdecimal():
+                return False
+    return bool(checks)
+
+
+def stamp_of_linked(stat: os.stat_result) -> str:
+    """The stamp of a file that has several links, without its birth time."""
+    status = f"p{stat.st_mode:o}.{stat.st_uid}.{stat.st_gid}"
+    return f"{stat.st_ino}:{stat.st_size}:{stat.st_mtime_ns}:{status}"
+
+
+def _freshness(line: str) -> "tuple[str, int | None]":
+    """The stamp that a path entry must have, and the second of its modification time if it is
+    sealed. Raises `ValueError`."""
+    word, _, rest = line.partition(" ")
+    if word == "sealed":
+        return "-", int(rest)
+    numbers = rest.split(":")
+    if word != "stamp" or (rest != "-" and len([int(number) for number in numbers]) != 4):
+        raise Damaged("neither a stamp nor a seal")
+    return rest, None
+
+
+def _check_self(line: "list[str]") -> None:
+    if line[0] != "self" or len(line) != 2 or not line[1]:
+        raise Damaged("a line that is no dist")
+    bytes.fromhex(line[1])
+
+
+def _effective_user() -> int:
+    return os.geteuid() if _POSIX else 0
+
+
+def is_trusted(stat: os.stat_result) -> bool:
+    """Whether nobody but root and the effective user can have written it."""
+    return stat.st_uid in (0, _effective_user()) and not stat.st_mode & 0o022
+
+
+def is_usable(directory: str) -> bool:
+    """Whether a directory of a cache counts. A link to one does if it is nobody else's."""
+    try:
+        stat = os.lstat(directory)
+        if stat.st_mode & _TYPE == _LINK:
+            if stat.st_uid not in (0, _effective_user()):
+                return False
+            stat = os.stat(directory)
+    except OSError:
+        return False
+    return stat.st_mode & _TYPE == _DIRECTORY and is_trusted(stat)
+
+
+def load(root: str, path_entry: str) -> "Index | None":
+    """The index of a path entry in a usable root, if there is one that counts."""
+    if not is_usable(root + path_entry):
+        return None
+    path = f"{root}{path_entry}/.index"
+    found = read_trusted(path, MAX_INDEX)
+    if found is None or b"\0" in found[0]:
+        return None  # what a power cut leaves of a file is often zeros
+    try:
+        text = found[0].decode()
+        if not _UTF8 and not text.isascii():
+            return None
+        return Index(path_entry, path, found[1], text)
+    except ValueError:
+        return None
+
+
+def read_trusted(path: str, limit: int) -> "tuple[bytes, str] | None":
+    """The bytes of a cache's file and its identity, if it counts and has at most `limit` bytes."""
+    try:
+        file = os.open(path, OPEN_FLAGS | _NO_LINK)
+    except OSError:
+        return None
+    try:
+        stat = os.fstat(file)
+        if stat.st_mode & _TYPE != REGULAR or not is_trusted(stat) or stat.st_size > limit:
+            return None
+        data = os.read(file, stat.st_size + 1)
+        if len(data) != stat.st_size:
+            return None  # cut off: files of a cache are not changed once they are there
+        return data, stamp_of(stat)
+    except OSError:
+        return None
+    finally:
+        os.close(file)
+
+
+def identity_of(path: str) -> "str | None":
+    """By what a file of a cache is known again."""
+    try:
+        return stamp_of(os.lstat(path))
+    except OSError:
+        return None
+
+
+def _roots_of(paths: "Iterable[str]") -> "list[tuple[str, int]]":
+    """The roots that were named, in the order in which they are asked. Empty ones are none."""
+    kinds = {SYSTEM_ROOT: SYSTEM, VENDOR_ROOT: VENDOR}
+    roots = [(path.rstrip("/"), kinds.get(path.rstrip("/"), USER)) for path in paths if path]
+    roots.sort(key=lambda root: root[1])
+    return roots
+
+
+def _default_roots() -> "list[tuple[str, int]]":
+    """Those of this machine. Without a home directory there is no user's root."""
+    user = _user_directory("XDG_CACHE_HOME", ".cache", "Library/Caches")
+    paths = [SYSTEM_ROOT, user and user + "/epcache", VENDOR_ROOT]
+    return _roots_of(path for path in paths if path)
+
+
+def _user_directory(variable: str, default: str, on_macos: str) -> str:
+    """One of the user's directories (XDG Base Directory Specification), or an empty string."""
+    named = os.environ.get(variable, "")
+    if named.startswith("/") and sys.platform != "darwin":
+        return named.rstrip("/")
+    home = os.environ.get("HOME") or os.path.expanduser("~")
+    if not home.startswith("/"):
+        return ""
+    return f"{home.rstrip('/')}/{on_macos if sys.platform == 'darwin' else default}"
+
+
+def _configured(
+    mode: "str | None", paths: "list[str] | None", on_stale: "str | None"
+) -> "tuple[str, list[str] | None, str]":
+    """What was not given, from the environment and the configuration files."""
+    mode = mode or _word("EPCACHE_MODE", MODES)
+    on_stale = on_stale or _word("EPCACHE_ON_STALE", ON_STALE)
+    if paths is None:
+        paths = os.environ.get("EPCACHE_PATH", "").split(os.pathsep)
+        paths = [path for path in paths if path[:1] == "/"] or None
+    if mode is None or paths is None:
+        user = _user_directory("XDG_CONFIG_HOME", ".config", "Library/Application Support")
+        for file in (user and f"{user}/epcache/epcache.ini", "/etc/epcache/epcache.ini"):
+            if file and os.path.exists(file):
+                from epcache import _config
+
+                mode, paths = _config.complete(file, mode, paths)
+    return mode or "exact", paths, on_stale or "sync"
+
+
+def _word(variable: str, words: "Sequence[str]") -> "str | None":
+    """What an environment variable says; what it says wrongly is passed over with a warning."""
+    word = os.environ.get(variable)
+    if not word or word in words:
+        return word or None
+    import warnings
+
+    warnings.warn(f"{variable}={word!r} is none of {', '.join(words)}", stacklevel=2)
+    return None
