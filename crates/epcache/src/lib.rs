@@ -7,7 +7,7 @@
 //! - names and grammar: [`entry_point`], [`mod@parse`], and beside them how names of dists are read;
 //! - what a path entry holds: [`path_entry`], [`scan`], and the stamps by which it is known again;
 //! - where its mirror is and whether to trust it: [`layout`], `trust`;
-//! - the files: `mirror`, `index`, written by one atomic writer;
+//! - the files: `mirror`, `index`, written by one atomic writer, and `claim`;
 //! - the two directions through them: [`sync`] and [`resolve`], with [`verify`] and [`prune`];
 //! - beside that, which `sys.path` is meant: [`interpreter`].
 //!
@@ -22,6 +22,7 @@ compile_error!(
 );
 
 mod archive;
+mod claim;
 mod dist;
 pub mod entry_point;
 pub mod error;

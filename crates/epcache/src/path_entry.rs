@@ -1,6 +1,8 @@
 //! A path entry: one item of `sys.path`, as the string that CPython sees and the place where it is.
 
+use crate::claim;
 use crate::dist;
+use crate::index;
 use crate::text::is_plain;
 use crate::walk::{Place, walk};
 use std::ffi::{OsStr, OsString};
@@ -119,7 +121,8 @@ impl PathEntry {
 }
 
 fn is_of_a_cache(part: &str) -> bool {
-    let reserved = [".index", ".interpreters"].contains(&part) || part.starts_with(".tmp-");
+    let files = [index::FILE_NAME, claim::FILE_NAME, ".interpreters"];
+    let reserved = files.contains(&part) || part.starts_with(".tmp-");
     reserved || dist::mirrored(part.as_bytes()).is_some()
 }
 
@@ -145,6 +148,7 @@ mod tests {
         for name in [
             "/a/.index",
             "/.tmp-1/b",
+            "/a/.refresh/b",
             "/a/six-1.dist-info.txt",
             "/.interpreters",
         ] {

@@ -1,5 +1,6 @@
 //! Pruning: removes the mirrors of path entries that are gone, and what killed writers left.
 
+use crate::claim;
 use crate::dist;
 use crate::error::Error;
 use crate::index;
@@ -121,14 +122,15 @@ fn list(directory: &Path) -> io::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
     Ok((directories, files))
 }
 
-/// Whether these are the files of a mirror: nothing but mirror files, an index and what writers
-/// left.
+/// Whether these are the files of a mirror: nothing but mirror files, an index, a claim and what
+/// writers left.
 fn is_mirror(files: &[PathBuf]) -> bool {
     let of_a_mirror = |file: &PathBuf| {
         let name = file.file_name().unwrap_or_default();
-        match name == index::FILE_NAME {
-            true => index::is_one(file),
-            false => dist::mirrored(name.as_bytes()).is_some() || write::is_leftover(file),
+        match name.as_bytes() {
+            name if name == index::FILE_NAME.as_bytes() => index::is_one(file),
+            name if name == claim::FILE_NAME.as_bytes() => claim::is_one(file),
+            name => dist::mirrored(name).is_some() || write::is_leftover(file),
         }
     };
     !files.is_empty() && files.iter().all(of_a_mirror)
@@ -145,12 +147,22 @@ mod tests {
         let scratch = tempfile::tempdir()?;
         let at = |path: &str| scratch.path().join(path);
         let path = scratch.path().to_owned();
-        for directory in ["gone/mirror", "own/empty", "own/mail", "gone/mixed"] {
+        for directory in [
+            "gone/mirror",
+            "gone/asked",
+            "own/empty",
+            "own/mail",
+            "own/refresh",
+            "gone/mixed",
+        ] {
             fs::create_dir_all(at(directory))?;
         }
         fs::write(at("gone/mirror/.index"), "epcache 1\n")?;
         fs::write(at("gone/mirror/a-1.dist-info.txt"), "")?;
+        fs::write(at("gone/mirror/.refresh"), "epcache-refresh 1 - - 2\n")?;
+        fs::write(at("gone/asked/.refresh"), "")?;
         fs::write(at("own/mail/.index"), "of a mail program")?;
+        fs::write(at("own/refresh/.refresh"), "of somebody else")?;
         fs::write(at("gone/mixed/a-1.dist-info.txt"), "")?;
         fs::write(at("gone/mixed/notes"), "")?;
         let pruned = root(
@@ -164,11 +176,12 @@ mod tests {
         let removed = pruned
             .map(|pruned| pruned.removed)
             .map_err(io::Error::other)?;
-        assert_eq!(removed.len(), 3, "{removed:?}");
-        assert!(!at("gone/mirror").exists());
+        assert_eq!(removed.len(), 6, "{removed:?}");
+        assert!(!at("gone/mirror").exists() && !at("gone/asked").exists());
         for kept in [
             "own/empty",
             "own/mail/.index",
+            "own/refresh/.refresh",
             "gone/mixed/a-1.dist-info.txt",
         ] {
             assert!(at(kept).exists(), "{kept}");

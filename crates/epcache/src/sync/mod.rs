@@ -8,6 +8,7 @@
 mod snapshot;
 mod work;
 
+use crate::claim;
 use crate::error::Error;
 use crate::index::{Freshness, Index, IndexedDist};
 use crate::layout::{Root, RootKind, exists_for_writing};
@@ -130,6 +131,22 @@ impl Sync {
             });
         }
         let mirror = Mirror::of(&self.root, string);
+        let before = std::fs::metadata(path_entry.location());
+        let result = self.mirror(path_entry, string, mirror.clone());
+        if self.root.kind == RootKind::User && !self.dry_run {
+            let before = before.ok().map(|stat| Stamp::of_directory(&stat));
+            claim::note(&mirror, &self.root.path, before);
+        }
+        result
+    }
+
+    /// Refreshes a mirror, which the path entry can have.
+    fn mirror(
+        &self,
+        path_entry: &PathEntry,
+        string: &str,
+        mirror: Mirror,
+    ) -> Result<Outcome, Error> {
         let old = mirror
             .read_index()
             .ok()
