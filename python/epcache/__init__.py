@@ -41,8 +41,8 @@ def entry_points(**params: object) -> EntryPoints:
 
     Parameters are attributes of entry points with the values that they must have: `group`, `name`,
     `value`, `module`, `attr`, `extras`. Without any, all entry points are given. The environment
-    variables `EPCACHE_MODE`, `EPCACHE_PATH` and `EPCACHE_ON_STALE` and the file `epcache.ini` say how
-    much is checked, where caches are, and what is done about a stale one.
+    variables `EPCACHE_MODE`, `EPCACHE_PATH` and `EPCACHE_ON_STALE` and the file `epcache.ini` say
+    how much is checked, where caches are, and what is done about a stale one.
     """
     return environment_cache().entry_points(**params)
 

@@ -84,11 +84,11 @@ class Index:
         self.path = path
         self.identity = identity
         self.text = text
-        self._by_name: "dict[str | None, int] | None" = None
+        self._by_name: dict[str | None, int] | None = None
 
     def changed(self, path_entry: str) -> "list[int]":
-        """The numbers of the dists whose checks do not hold; those that have no checks by design (to
-        be read from their sources) are not among them.
+        """The numbers of the dists whose checks do not hold. Those that are to be read from their
+        sources anyway are not among them.
 
         One `stat` for most. It is where the time of mode exact goes, so it is written out.
         """
@@ -120,7 +120,7 @@ class Index:
         """For each normalized name the number of the first dist that has it."""
         if self._by_name is None:
             names = [line[1] for line in reversed(self.dists)]
-            self._by_name = dict(zip(names, range(len(names) - 1, -1, -1)))
+            self._by_name = dict(zip(names, range(len(names) - 1, -1, -1), strict=True))
         return self._by_name
 
     def entries(self, group: "str | None") -> "list[Entry]":
@@ -139,7 +139,7 @@ class Index:
         return self._parsed(group, self.text[start : end if end >= 0 else -len(_END)])
 
     def _all_entries(self) -> "list[Entry]":
-        entries: "list[Entry]" = []
+        entries: list[Entry] = []
         for section in self.text[self._groups : -len(_END)].split("\n[")[1:]:
             group, _, lines = section.partition("\n")
             if not group.endswith("]"):
@@ -180,11 +180,11 @@ class View:
     def __init__(self, path_entry: str, index: "Index | None") -> None:
         self.path_entry = path_entry
         self.index = index
-        self._holders: "dict[int, _Dist]" = {}
+        self._holders: dict[int, _Dist] = {}
 
     def points(self, group: "str | None", earlier: "Sequence[View]") -> "list[EntryPoint]":
-        """The entry points of one group, or of all, of the dists that are not shadowed by one before
-        it, here or in an earlier view.
+        """The entry points of one group, or of all, of the dists that are not shadowed by one
+        before it, here or in an earlier view.
 
         Raises `Damaged`.
         """
@@ -205,10 +205,7 @@ class View:
             return False
         if self.by_name()[name] != dist:
             return True
-        for view in earlier:
-            if name in view.by_name():
-                return True
-        return False
+        return any(name in view.by_name() for view in earlier)
 
     def count(self) -> int:
         """How many dists there are."""
@@ -246,9 +243,10 @@ class Cache:
     """The caches of this machine, or those in `roots`, asked in one mode.
 
     `mode` is one of exact, fast, only, off; `roots` are directories, instead of those of this
-    machine; `on_stale` is one of sync, warn, ignore. What is not given is taken from the environment
-    (`EPCACHE_MODE`, `EPCACHE_PATH`, `EPCACHE_ON_STALE`), then from `epcache.ini`; what nobody says is
-    exact, the roots of this machine, and sync. Raises `ValueError` for a word that is none of these.
+    machine; `on_stale` is one of sync, warn, ignore. What is not given is taken from the
+    environment (`EPCACHE_MODE`, `EPCACHE_PATH`, `EPCACHE_ON_STALE`), then from `epcache.ini`; what
+    nobody says is exact, the roots of this machine, and sync. Raises `ValueError` for a word that
+    is none of these.
 
     Can be used by several threads at once, and after a fork.
     """
@@ -269,15 +267,15 @@ class Cache:
         self.on_stale = on_stale
         self.roots = _default_roots() if paths is None else _roots_of(paths)
         # Indexes that were fresh, by path entry: checked again as those on disk are.
-        self._indexes: "dict[str, Index]" = {}
+        self._indexes: dict[str, Index] = {}
         # Dists that were read from their sources, by path entry and metadata directory.
-        self.sources: "dict[str, dict[str, Read]]" = {}
+        self.sources: dict[str, dict[str, Read]] = {}
 
     def entry_points(self, **params: object) -> EntryPoints:
         """What `importlib.metadata.entry_points(**params)` of CPython 3.12 and newer gives.
 
-        Where CPython raises because of something that is installed, the least that is broken is left
-        out, and a `BrokenMetadataWarning` says so.
+        Where CPython raises because of something that is installed, the least that is broken is
+        left out, and a `BrokenMetadataWarning` says so.
         """
         group = None
         if params and next(iter(params)) == "group" and type(params["group"]) is str:
@@ -302,7 +300,7 @@ class Cache:
 
     def _find(self, group: "str | None") -> "list[EntryPoint]":
         finders = [f for f in sys.meta_path if getattr(f, "find_distributions", None) is not None]
-        missed: "Missed" = []
+        missed: Missed = []
         if len(finders) == 1 and is_own(finders[0]):
             found = self.answer([self.view(item, missed) for item in sys.path], group, missed)
         else:
@@ -324,8 +322,8 @@ class Cache:
         self, views: "Iterable[View]", group: "str | None", missed: "Missed"
     ) -> "list[EntryPoint]":
         """The entry points of the dists that are not shadowed, in order."""
-        found: "list[EntryPoint]" = []
-        earlier: "list[View]" = []
+        found: list[EntryPoint] = []
+        earlier: list[View] = []
         for view in views:
             try:
                 found += view.points(group, earlier)
@@ -357,43 +355,56 @@ class Cache:
             stat = os.stat(item)
         except OSError:
             return NOTHING
-        stamp = stamp_of(stat)
-        index = self._indexes.get(item)
-        if index is None or index.stamp != stamp or self._changed(index, item, stat, known=True):
-            stale = None
-            for root, kind in self.roots:
-                index = load(root, item) if kind != VENDOR and is_usable(root) else None
-                if index is None or index.sealed is not None:
-                    continue
-                changed = self._changed(index, item, stat) if index.stamp == stamp else None
-                if changed is not None and not changed:
-                    self._indexes[item] = index
-                    break
-                stale = index, changed
-            else:
-                return self._not_fresh(item, stat, stale, missed)
+        index = self._known(item, stat)
+        stale = None
+        if index is None:
+            index, stale = self._looked_up(item, stat)
+        if index is None:
+            return self._not_fresh(item, stat, stale, missed)
         if index.has_unindexed():
             from epcache import _views
 
             return _views.completed(self, item, index)
         return View(item, index)
 
-    def _changed(
-        self, index: Index, path_entry: str, stat: os.stat_result, known: bool = False
-    ) -> "list[int] | bool":
-        """Which dists are not what the index says, as far as the mode has it checked. Falsy if none."""
-        if self.mode == "fast":
-            # Only what is on disk can say that something inside was changed.
-            return known and identity_of(index.path) != index.identity
-        if stat.st_mode & _TYPE == REGULAR:
-            return False  # a zip has no stamps but its own
+    def _known(self, path_entry: str, stat: os.stat_result) -> "Index | None":
+        """The index that was fresh in an earlier call, if it still is."""
+        index = self._indexes.get(path_entry)
+        if index is None or index.stamp != stamp_of(stat):
+            return None
+        if self.mode == "fast" and identity_of(index.path) != index.identity:
+            return None  # nothing else tells of what was changed inside
+        return None if self._changed(index, path_entry, stat) else index
+
+    def _looked_up(
+        self, path_entry: str, stat: os.stat_result
+    ) -> "tuple[Index | None, tuple[Index, list[int] | None] | None]":
+        """The first fresh index, or the last stale one with what is changed: the dists of these
+        numbers or, if that is None, the path entry."""
+        stamp = stamp_of(stat)
+        stale = None
+        for root, kind in self.roots:
+            index = load(root, path_entry) if kind != VENDOR and is_usable(root) else None
+            if index is None or index.sealed is not None:
+                continue  # only a vendor root vouches
+            changed = self._changed(index, path_entry, stat) if index.stamp == stamp else None
+            if changed == []:
+                self._indexes[path_entry] = index
+                return index, None
+            stale = index, changed
+        return None, stale
+
+    def _changed(self, index: Index, path_entry: str, stat: os.stat_result) -> "list[int]":
+        """Which dists are not what the index says, as far as the mode has it checked."""
+        if stat.st_mode & _TYPE == REGULAR or self.mode == "fast":
+            return []  # a zip has no stamps but its own
         return index.changed(path_entry)
 
     def _not_fresh(
         self,
         path_entry: str,
         stat: os.stat_result,
-        stale: "tuple[Index, list[int] | bool | None] | None",
+        stale: "tuple[Index, list[int] | None] | None",
         missed: "Missed",
     ) -> View:
         if stale is not None:
@@ -448,7 +459,7 @@ class Cache:
 
 
 def environment_cache() -> Cache:
-    """The cache that the environment and `epcache.ini` ask for; the same one while they do not change."""
+    """The cache that the environment asks for: the same one while that does not change."""
     global _cache_and_key
     get = os.environ.get
     key = (
@@ -467,10 +478,10 @@ NOTHING = View("", None)
 
 
 def is_own(finder: object) -> bool:
-    """Whether a finder is `PathFinder` with CPython's own `find_distributions`, or with `patch`'s."""
+    """Whether it is `PathFinder`, with the `find_distributions` of CPython or of `patch`."""
     if finder is not _importlib.PathFinder:
         return False
-    names = getattr(finder.find_distributions, "__globals__", {})  # type: ignore[attr-defined]
+    names = getattr(finder.find_distributions, "__globals__", {})
     return names is vars(_importlib) or names.get("__name__") == "epcache._patch"
 
 
@@ -514,7 +525,7 @@ CHECKED = {"E": "/entry_points.txt", "D": "", "M": "/METADATA", "P": "/PKG-INFO"
 
 
 def holds(metadata_dir: str, checks: "Sequence[str]") -> bool:
-    """Whether all checks of the dist with this metadata directory (a path) hold, and there are any."""
+    """Whether there are checks, and all hold, of the dist with this metadata directory (a path)."""
     for check in checks:
         try:
             stat = os.stat(metadata_dir + CHECKED[check[:1]])
@@ -526,7 +537,7 @@ def holds(metadata_dir: str, checks: "Sequence[str]") -> bool:
         linked = stamp_of_linked(stat)
         if stamp != linked:
             # Of the birth time, which os.stat() does not tell, it is enough that it is one.
-            start, separator, born = stamp.rpartition(".")
+            start, _, born = stamp.rpartition(".")
             if start != linked or not born.removeprefix("-").isdecimal():
                 return False
     return bool(checks)

@@ -51,7 +51,7 @@ def _text_of(file: str) -> "str | None":
 
 def _settings(text: str) -> "dict[str, str]":
     """The settings of the section `[epcache]`."""
-    settings: "dict[str, str]" = {}
+    settings: dict[str, str] = {}
     section = ""
     for line in text.splitlines():
         line = line.strip()

@@ -9,9 +9,8 @@ import importlib.metadata
 import os
 import sys
 
-from epcache import _source
 from epcache._cache import NOTHING, View, is_own
-from epcache._entry_point import EntryPoint, _Dist
+from epcache._entry_point import EntryPoint
 from epcache._source import Read
 from epcache._views import MixedView, warn_of
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from epcache._cache import Cache, Missed
+    from epcache._entry_point import EntryPoint
 
 
 def find(
@@ -35,7 +35,7 @@ def find(
                 for item in sys.path:
                     yield cache.view(item, missed)
             else:
-                found: "Any" = finder
+                found: Any = finder
                 yield ForeignView(list(found.find_distributions(context)))
 
     return cache.answer(views(), group, missed)
@@ -51,8 +51,8 @@ class ForeignView(View):
     def __init__(self, dists: "list[Any]") -> None:
         super().__init__("", None)
         self._dists = dists
-        self._names: "list[str | None]" = [dist._normalized_name for dist in dists]
-        self._first: "dict[str | None, int]" = {}
+        self._names: list[str | None] = [dist._normalized_name for dist in dists]
+        self._first: dict[str | None, int] = {}
         for number, name in enumerate(self._names):
             self._first.setdefault(name, number)
 
@@ -85,7 +85,7 @@ def view_of(path_entry: "Any") -> View:
     except Exception as error:
         warn_of([f"{path_entry!r} on sys.path: {type(error).__name__}: {error}"])
         return NOTHING
-    view = _ArchiveView(path_entry, None, [(dist._path.name, _read(dist)) for dist in found])
+    view = _ArchiveView(path_entry, None, [(_metadata_dir(dist), _read(dist)) for dist in found])
     view.hold(found)
     return view
 
@@ -102,6 +102,11 @@ class _ArchiveView(MixedView):
         for number, dist in enumerate(dists):
             holder = self.holder(number)
             holder.__dict__["_built"] = dist
+
+
+def _metadata_dir(dist: "Any") -> str:
+    name: str = dist._path.name
+    return name
 
 
 def _read(dist: "Any") -> Read:

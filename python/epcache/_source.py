@@ -28,16 +28,16 @@ class Read:
 
     def __init__(self, name: "str | None", text: "str | None", path: str) -> None:
         self.name = name
-        self.problems: "list[str]" = []
+        self.problems: list[str] = []
         self.entries = parse(text, path, self.problems) if text else []
         # By what it is known again, as in an index; None if by nothing.
-        self.checks: "list[str] | None" = None
+        self.checks: list[str] | None = None
 
 
 def in_order(names: "list[str]") -> "list[str]":
     """The metadata directories among a listing's names in CPython's order: as listed, but those of
     one lookup name together, where the first of them stood; then `EGG-INFO`."""
-    infos: "dict[str, list[str]]" = {}
+    infos: dict[str, list[str]] = {}
     eggs = []
     for name in names:
         low = name.lower()
@@ -70,7 +70,7 @@ def read(path_entry: str, metadata_dir: str) -> Read:
     path = os.path.join(path_entry, metadata_dir)
     file = os.path.join(path, "entry_points.txt")
     began = time.time_ns()
-    problems: "list[str]" = []
+    problems: list[str] = []
     name = name_in(metadata_dir)
     text, check = _text(file, problems)
     if name is None:
@@ -151,17 +151,16 @@ def _is_settled(check: str, began: int) -> bool:
     return True
 
 
-def _name_in_metadata(
-    path_entry: str, metadata_dir: str, problems: "list[str]"
-) -> "str | None":
+def _name_in_metadata(path_entry: str, metadata_dir: str, problems: "list[str]") -> "str | None":
     """The normalized name from METADATA, PKG-INFO, or the dist itself if it is a file."""
     path = os.path.join(path_entry, metadata_dir)
     for file in (os.path.join(path, "METADATA"), os.path.join(path, "PKG-INFO"), path):
         text, _ = _text(file, problems)
         if text:
-            from importlib.metadata import _adapters
             from email import message_from_string
+            from importlib.metadata import _adapters  # type: ignore[attr-defined]
 
+            # As CPython does, for what it makes of folded lines.
             name = _adapters.Message(message_from_string(text)).get("Name")
             if name is not None:
                 return normalize(str(name)) or None

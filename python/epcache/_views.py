@@ -10,7 +10,6 @@ from epcache import _source
 from epcache._cache import (
     NOTHING,
     SUFFIXES,
-    VENDOR,
     Damaged,
     Index,
     View,
@@ -46,12 +45,12 @@ class MixedView(View):
     ) -> None:
         """`dists` has the metadata directory of each dist, and what it is backed by, in order."""
         super().__init__(path_entry, index)
-        self._metadata_dirs: "list[str]" = []
-        self._names: "list[str | None]" = []
+        self._metadata_dirs: list[str] = []
+        self._names: list[str | None] = []
         # Where in this view the dists of the index are, and what was read for the others.
-        self._places: "dict[int, int]" = {}
-        self._read: "dict[int, Read]" = {}
-        self._first: "dict[str | None, int]" = {}
+        self._places: dict[int, int] = {}
+        self._read: dict[int, Read] = {}
+        self._first: dict[str | None, int] = {}
         for dist, (metadata_dir, backing) in enumerate(dists):
             if isinstance(backing, Read):
                 self._read[dist] = backing
@@ -172,7 +171,7 @@ def _reader(cache: "Cache", path_entry: str) -> "Callable[[str], Read]":
     if cache.mode == "off" or not is_cacheable(path_entry):
         return lambda metadata_dir: _source.read(path_entry, metadata_dir)
     known = cache.sources.get(path_entry, {})
-    now: "dict[str, Read]" = {}
+    now: dict[str, Read] = {}
     cache.sources[path_entry] = now
 
     def read(metadata_dir: str) -> Read:
@@ -186,9 +185,7 @@ def _reader(cache: "Cache", path_entry: str) -> "Callable[[str], Read]":
     return read
 
 
-def vouched(
-    cache: "Cache", root: str, path_entry: str, stat: os.stat_result
-) -> "View | None":
+def vouched(cache: "Cache", root: str, path_entry: str, stat: os.stat_result) -> "View | None":
     """The view of a sealed index in the vendor root, or of the mirror files that this root vouches
     for; None if there are none that count."""
     mirror = root + path_entry
@@ -205,9 +202,7 @@ def vouched(
     if isinstance(listed, View):
         return listed
     read = _reader(cache, path_entry)
-    dists = [
-        (name, _mirrored(mirror, name) or read(name)) for name in _source.in_order(listed)
-    ]
+    dists = [(name, _mirrored(mirror, name) or read(name)) for name in _source.in_order(listed)]
     return MixedView(path_entry, None, dists)
 
 
@@ -232,7 +227,7 @@ def unchecked(cache: "Cache", path_entry: str) -> View:
 def _unchecked_index(index: Index, mirror: str, path_entry: str) -> View:
     if not index.has_unindexed():
         return View(path_entry, index)
-    dists: "list[tuple[str, Backing]]" = []
+    dists: list[tuple[str, Backing]] = []
     for number, line in enumerate(index.dists):
         name = _metadata_dir(line)
         dists.append((name, number if line[0] == "dist" else _mirrored_or_lost(mirror, name)))
@@ -248,7 +243,11 @@ def _mirror_files(mirror: str) -> "list[str]":
                 name = file.name[:-4]
                 low = name.lower()
                 is_dist = low.endswith(SUFFIXES) or low == "egg-info"
-                if file.name.endswith(".txt") and is_dist and not file.is_dir(follow_symlinks=False):
+                if (
+                    file.name.endswith(".txt")
+                    and is_dist
+                    and not file.is_dir(follow_symlinks=False)
+                ):
                     found.append(name)
     except OSError:
         pass
@@ -289,9 +288,9 @@ def dists(
     cache: "Cache", path_entry: str
 ) -> "list[tuple[str, tuple[tuple[str, str, str], ...] | None]] | None":
     """What `Cache.dists` gives."""
-    missed: "Missed" = []
+    missed: Missed = []
     view = cache.view(path_entry, missed)
-    declared: "list[list[tuple[str, str, str]]]" = [[] for _ in range(view.count())]
+    declared: list[list[tuple[str, str, str]]] = [[] for _ in range(view.count())]
     try:
         entries = view.entries(None)
     except Damaged:
