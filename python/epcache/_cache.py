@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     # The number of its dist, which of that dist's entries it is, group, name, value.
     Entry = tuple[int, int, str, str, str]
-    # Path entries that no fresh index answered for, and whether there was a stale one.
-    Missed = list[tuple[str, bool]]
 
 MODES = ("exact", "fast", "only", "off")
 ON_STALE = ("sync", "warn", "ignore")
@@ -239,6 +237,18 @@ class View:
         return holder
 
 
+class Call:
+    """One call of `entry_points`, and what is found out in it."""
+
+    __slots__ = ("missed", "roots")
+
+    def __init__(self, roots: "Iterable[tuple[str, int]]") -> None:
+        # The roots that count, with their kinds.
+        self.roots = [root for root in roots if is_usable(root[0])]
+        # The path entries that no fresh index answered for, and whether there was a stale one.
+        self.missed: list[tuple[str, bool]] = []
+
+
 class Cache:
     """The caches of this machine, or those in `roots`, asked in one mode.
 
@@ -300,26 +310,30 @@ class Cache:
 
     def _find(self, group: "str | None") -> "list[EntryPoint]":
         finders = [f for f in sys.meta_path if getattr(f, "find_distributions", None) is not None]
-        missed: Missed = []
+        call = self.call()
         if len(finders) == 1 and is_own(finders[0]):
-            found = self.answer([self.view(item, missed) for item in sys.path], group, missed)
+            found = self.answer([self.view(item, call) for item in sys.path], group, call)
         else:
             from epcache import _finders
 
-            found = _finders.find(self, finders, group, missed)
-        self.refresh(missed)
+            found = _finders.find(self, finders, group, call)
+        self.refresh(call)
         return found
 
-    def refresh(self, missed: "Missed") -> None:
+    def call(self) -> Call:
+        """To be handed on through one call."""
+        return Call(self.roots if self.mode != "off" else ())
+
+    def refresh(self, call: Call) -> None:
         """Has done what is to be done about path entries that no fresh index answered for."""
-        if missed and self.on_stale != "ignore":
+        if call.missed and self.on_stale != "ignore":
             from epcache import _refresh
 
             root = next((path for path, kind in self.roots if kind == USER), None)
-            _refresh.found_stale(root, missed, self.on_stale)
+            _refresh.found_stale(root, call.missed, self.on_stale)
 
     def answer(
-        self, views: "Iterable[View]", group: "str | None", missed: "Missed"
+        self, views: "Iterable[View]", group: "str | None", call: Call
     ) -> "list[EntryPoint]":
         """The entry points of the dists that are not shadowed, in order."""
         found: list[EntryPoint] = []
@@ -328,29 +342,29 @@ class Cache:
             try:
                 found += view.points(group, earlier)
             except Damaged:
-                view = self.distrusted(view, missed)
+                view = self.distrusted(view, call)
                 found += view.points(group, earlier)
             earlier.append(view)
         return found
 
-    def distrusted(self, view: View, missed: "Missed") -> View:
+    def distrusted(self, view: View, call: Call) -> View:
         """The view of the sources, in the place of one whose index turned out to be damaged."""
         self._indexes.pop(view.path_entry, None)
-        missed.append((view.path_entry, True))
+        call.missed.append((view.path_entry, True))
         return self.listed(view.path_entry)
 
-    def view(self, item: object, missed: "Missed") -> View:
+    def view(self, item: object, call: Call) -> View:
         """What answers for one item of `sys.path`: see "Which one answers" in `docs/format.md`."""
         if type(item) is not str or not _POSIX:
             from epcache import _finders
 
-            return _finders.view_of_odd(self, item, missed)
+            return _finders.view_of_odd(self, item, call)
         if self.mode == "off" or not is_cacheable(item):
             return NOTHING if self.mode == "only" else self.listed(item)
         if self.mode == "only":
             from epcache import _views
 
-            return _views.unchecked(self, item)
+            return _views.unchecked(item, call)
         try:
             stat = os.stat(item)
         except OSError:
@@ -358,9 +372,9 @@ class Cache:
         index = self._known(item, stat)
         stale = None
         if index is None:
-            index, stale = self._looked_up(item, stat)
+            index, stale = self._looked_up(item, stat, call)
         if index is None:
-            return self._not_fresh(item, stat, stale, missed)
+            return self._not_fresh(item, stat, stale, call)
         if index.has_unindexed():
             from epcache import _views
 
@@ -377,14 +391,14 @@ class Cache:
         return None if self._changed(index, path_entry, stat) else index
 
     def _looked_up(
-        self, path_entry: str, stat: os.stat_result
+        self, path_entry: str, stat: os.stat_result, call: Call
     ) -> "tuple[Index | None, tuple[Index, list[int] | None] | None]":
         """The first fresh index, or the last stale one with what is changed: the dists of these
         numbers or, if that is None, the path entry."""
         stamp = stamp_of(stat)
         stale = None
-        for root, kind in self.roots:
-            index = load(root, path_entry) if kind != VENDOR and is_usable(root) else None
+        for root, kind in call.roots:
+            index = load(root, path_entry) if kind != VENDOR else None
             if index is None or index.sealed is not None:
                 continue  # only a vendor root vouches
             changed = self._changed(index, path_entry, stat) if index.stamp == stamp else None
@@ -405,14 +419,14 @@ class Cache:
         path_entry: str,
         stat: os.stat_result,
         stale: "tuple[Index, list[int] | None] | None",
-        missed: "Missed",
+        call: Call,
     ) -> View:
         if stale is not None:
             from epcache import _views
 
-            missed.append((path_entry, True))
+            call.missed.append((path_entry, True))
             return _views.repaired(self, path_entry, stale[0], stale[1])
-        for root, kind in self.roots:
+        for root, kind in call.roots:
             if kind == VENDOR and os.path.lexists(root + path_entry):
                 from epcache import _views
 
@@ -421,7 +435,7 @@ class Cache:
                     return view
         view = self.listed(path_entry)
         if view.count():  # a directory without dists is as quickly listed as looked up
-            missed.append((path_entry, False))
+            call.missed.append((path_entry, False))
         return view
 
     def listed(self, path_entry: str) -> View:

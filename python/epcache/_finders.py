@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from epcache._cache import Cache, Missed
+    from epcache._cache import Cache, Call
     from epcache._entry_point import EntryPoint
 
 
 def find(
-    cache: "Cache", finders: "Sequence[object]", group: "str | None", missed: "Missed"
+    cache: "Cache", finders: "Sequence[object]", group: "str | None", call: "Call"
 ) -> "list[EntryPoint]":
     """The entry points that all finders together have."""
     context = importlib.metadata.DistributionFinder.Context()
@@ -33,12 +33,12 @@ def find(
         for finder in finders:
             if is_own(finder):
                 for item in sys.path:
-                    yield cache.view(item, missed)
+                    yield cache.view(item, call)
             else:
                 found: Any = finder
                 yield ForeignView(list(found.find_distributions(context)))
 
-    return cache.answer(views(), group, missed)
+    return cache.answer(views(), group, call)
 
 
 class ForeignView(View):
@@ -127,12 +127,12 @@ def _read(dist: "Any") -> Read:
     return read
 
 
-def view_of_odd(cache: "Cache", item: object, missed: "Missed") -> View:
+def view_of_odd(cache: "Cache", item: object, call: "Call") -> View:
     """An item of `sys.path` that is no plain string, or not on a POSIX system."""
     if os.name != "posix":
         return view_of(item)
     if isinstance(item, os.PathLike):
         item = os.fspath(item)
     if isinstance(item, str):
-        return cache.view(str.__str__(item), missed)
+        return cache.view(str.__str__(item), call)
     return view_of(item)  # which raises, and so is told

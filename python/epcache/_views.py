@@ -5,6 +5,7 @@ for it. `docs/format.md`, "Which one answers", says which is built when.
 """
 
 import os
+import sys
 
 from epcache import _source
 from epcache._cache import (
@@ -25,7 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from epcache._cache import Cache, Entry, Missed
+    from epcache._cache import Cache, Call, Entry
     from epcache._entry_point import EntryPoint
 
     # Of a dist, its number in the index, or what was read for it.
@@ -112,7 +113,21 @@ def warn_of(problems: "Iterable[str]") -> None:
             from epcache import BrokenMetadataWarning
 
             _told.add(problem)
-            warnings.warn(f"{problem}; left out", BrokenMetadataWarning, stacklevel=6)
+            warnings.warn(
+                f"{problem}; left out, where importlib.metadata fails: reinstall or report it",
+                BrokenMetadataWarning,
+                stacklevel=stacklevel(),
+            )
+
+
+def stacklevel() -> int:
+    """That of the first caller outside of epcache, for a warning that the caller of this issues."""
+    level = 1
+    frame = sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__package__") == __package__:
+        frame = frame.f_back
+        level += 1
+    return level
 
 
 def source(cache: "Cache", path_entry: str, names: "list[str]") -> View:
@@ -189,7 +204,7 @@ def vouched(cache: "Cache", root: str, path_entry: str, stat: os.stat_result) ->
     """The view of a sealed index in the vendor root, or of the mirror files that this root vouches
     for; None if there are none that count."""
     mirror = root + path_entry
-    if not is_usable(root) or not is_usable(mirror):
+    if not is_usable(mirror):
         return None
     index = load(root, path_entry)
     if index is not None and index.sealed == stat.st_mtime_ns // 1_000_000_000:
@@ -206,15 +221,15 @@ def vouched(cache: "Cache", root: str, path_entry: str, stat: os.stat_result) ->
     return MixedView(path_entry, None, dists)
 
 
-def unchecked(cache: "Cache", path_entry: str) -> View:
+def unchecked(path_entry: str, call: "Call") -> View:
     """The view of mode `only`: an index, whatever its age, else mirror files; the path entry itself
     is not touched."""
-    mirrors = [root + path_entry for root, _ in cache.roots if is_usable(root)]
-    for root, _ in cache.roots:
-        index = load(root, path_entry) if is_usable(root) else None
+    for root, _ in call.roots:
+        index = load(root, path_entry)
         if index is not None:
             return _unchecked_index(index, root + path_entry, path_entry)
-    for mirror in mirrors:
+    for root, _ in call.roots:
+        mirror = root + path_entry
         names = _mirror_files(mirror) if is_usable(mirror) else []
         if names:
             # In the order of bytes: that of the path entry is not known.
@@ -288,16 +303,16 @@ def dists(
     cache: "Cache", path_entry: str
 ) -> "list[tuple[str, tuple[tuple[str, str, str], ...] | None]] | None":
     """What `Cache.dists` gives."""
-    missed: Missed = []
-    view = cache.view(path_entry, missed)
+    call = cache.call()
+    view = cache.view(path_entry, call)
     declared: list[list[tuple[str, str, str]]] = [[] for _ in range(view.count())]
     try:
         entries = view.entries(None)
     except Damaged:
-        view = cache.distrusted(view, missed)
+        view = cache.distrusted(view, call)
         declared = [[] for _ in range(view.count())]
         entries = view.entries(None)
-    cache.refresh(missed)
+    cache.refresh(call)
     if not view.is_of_files:
         return None
     for dist, _, group, name, value in entries:
