@@ -10,9 +10,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 use epcache_tests::environment::{
     Scratch, entries, files_below, is_root, leftovers, mirror, named, set_mode, write_dist,
@@ -60,6 +63,127 @@ fn json_lines(output: &[u8]) -> Vec<Value> {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect()
+}
+
+#[test]
+fn a_sync_in_the_background_returns_at_once_and_is_nobody_s_child() {
+    // What the sync has to wait for, until the time is past.
+    const AHEAD: Duration = Duration::from_millis(1500);
+    let scratch = Scratch::new();
+    let path_entry = installed(&scratch);
+    let soon = SystemTime::now() + AHEAD;
+    let directory = fs::File::open(&path_entry).unwrap();
+    directory.set_modified(soon).unwrap();
+
+    let mut sync = scratch.command("sync", &[&path_entry]);
+    let output = process::succeed(sync.arg("--background"));
+    assert_eq!(process::stdout(&output) + &process::stderr(&output), "");
+    let cache = scratch.cache();
+    let [worker] = processes_with(cache.as_os_str().as_bytes())[..] else {
+        panic!("one process works, and it is not done before the time is past")
+    };
+    let me = stat_of(std::process::id() as i32);
+    let its = stat_of(worker);
+    assert_ne!((its.parent, its.session), (me.parent, me.session));
+    assert_ne!(its.parent, std::process::id() as i32);
+    assert_eq!(its.terminal, 0);
+    for descriptor in 0..3 {
+        let open = fs::read_link(format!("/proc/{worker}/fd/{descriptor}")).unwrap();
+        assert_eq!(open, Path::new("/dev/null"));
+    }
+
+    wait_until("the sync has ended", || {
+        processes_with(cache.as_os_str().as_bytes()).is_empty()
+    });
+    assert!(scratch.index(&path_entry).is_file());
+    assert_eq!(leftovers(&cache), [] as [PathBuf; 0]);
+    let query = scratch.query(&[&path_entry]);
+    assert_eq!(query, judge::entry_points(&[&path_entry]));
+}
+
+/// What `/proc/PID/stat` says of a process.
+struct ProcessStat {
+    parent: i32,
+    session: i32,
+    terminal: i32,
+}
+
+fn stat_of(process: i32) -> ProcessStat {
+    let text = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let (_, after_name) = text.rsplit_once(") ").unwrap();
+    let fields: Vec<&str> = after_name.split(' ').collect();
+    let field = |number: usize| fields[number].parse().unwrap();
+    ProcessStat {
+        parent: field(1),
+        session: field(3),
+        terminal: field(4),
+    }
+}
+
+/// The processes that have this somewhere in their command line.
+fn processes_with(word: &[u8]) -> Vec<i32> {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let has_word = |process: &i32| {
+        let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+        line.windows(word.len()).any(|part| part == word)
+    };
+    processes
+        .filter_map(|child| child.file_name().to_str()?.parse().ok())
+        .filter(has_word)
+        .collect()
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    const LIMIT: Duration = Duration::from_secs(60);
+    const PAUSE: Duration = Duration::from_millis(10);
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < LIMIT, "in vain: {what}");
+        thread::sleep(PAUSE);
+    }
+}
+
+#[test]
+fn what_can_t_be_done_in_the_background_is_said_before() {
+    let scratch = Scratch::new();
+    let path_entry = installed(&scratch);
+    let mut sync = scratch.command("sync", &[&path_entry]);
+    let output = process::expect_status(sync.args(["--background", "--dry-run"]), 2);
+    assert!(process::stderr(&output).contains("--dry-run"));
+    let mut sync = scratch.command("sync", &[&path_entry]);
+    process::expect_status(sync.args(["--background", "--seal"]), 2);
+    assert!(!scratch.cache().exists());
+}
+
+#[test]
+fn a_sync_says_in_a_mirror_s_claim_that_it_ended_and_prune_removes_it() {
+    let scratch = Scratch::new();
+    let path_entry = installed(&scratch);
+    scratch.sync(&[&path_entry]);
+    let claim = scratch.mirror(&path_entry).join(".refresh");
+    assert!(!claim.exists(), "nobody asked for a refresh");
+
+    fs::write(&claim, "").unwrap();
+    set_mode(&claim, 0o600);
+    scratch.sync(&[&path_entry]);
+    let text = fs::read_to_string(&claim).unwrap();
+    let stamp = |path: &Path| {
+        let stat = fs::metadata(path).unwrap();
+        let nanoseconds = |seconds: i64, rest: i64| seconds * 1_000_000_000 + rest;
+        let mtime = nanoseconds(stat.mtime(), stat.mtime_nsec());
+        let ctime = nanoseconds(stat.ctime(), stat.ctime_nsec());
+        format!("{}:{}:{mtime}:{ctime}", stat.ino(), stat.size())
+    };
+    let (before, index) = (stamp(&path_entry), stamp(&scratch.index(&path_entry)));
+    let expected = format!("epcache-refresh 1 {before} {index} 2");
+    assert_eq!(text.trim_end(), expected);
+    let noted = stamp(&claim);
+    scratch.sync(&[&path_entry]);
+    assert_eq!(stamp(&claim), noted, "nothing changed, nothing is written");
+
+    fs::remove_dir_all(&path_entry).unwrap();
+    process::succeed(&mut scratch.command("prune", &[]));
+    assert_eq!(files_below(&scratch.cache()), [] as [PathBuf; 0]);
 }
 
 #[test]

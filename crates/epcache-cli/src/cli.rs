@@ -208,6 +208,9 @@ pub(crate) struct SyncOptions {
     /// Only say what would be written and removed
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
+    /// Return at once, and go on without terminal and output
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) background: bool,
     /// Into the user's root (the default)
     #[arg(long, conflicts_with_all = ["system", "vendor"])]
     pub(crate) user: bool,

@@ -5,7 +5,7 @@ use crate::cli::{Global, SyncOptions};
 use crate::commands::is_absent;
 use crate::output::{Column, Output, Row, Tone, complain, escaped, shown, without_number};
 use crate::setting::Setting;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use epcache::sync::{Done, Outcome, Sync};
 use epcache::{Error, PathEntry, RootKind};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -13,6 +13,8 @@ use serde::Serialize;
 use std::borrow::Cow;
 use std::io::{ErrorKind, IsTerminal};
 use std::mem::{Discriminant, discriminant};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -20,9 +22,18 @@ use std::time::Duration;
 /// How long a sync may take before it shows its progress on a terminal.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// The option that the command in the background does not have.
+const BACKGROUND: &str = "--background";
+
 pub(crate) fn run(setting: &Setting, output: &mut Output, options: &SyncOptions) -> Result<Exit> {
     let kind = kind(setting, options)?;
     let root = setting.root(kind)?;
+    let sync = Sync::new(root, &setting.roots, setting.global.root.as_deref())?
+        .seal(options.seal)
+        .dry_run(options.dry_run);
+    if options.background {
+        return go_on_in_background();
+    }
     let path = if kind == RootKind::User {
         setting.path()?
     } else {
@@ -42,9 +53,6 @@ pub(crate) fn run(setting: &Setting, output: &mut Output, options: &SyncOptions)
             path_entry.as_os_str().display()
         ));
     }
-    let sync = Sync::new(root, &setting.roots, setting.global.root.as_deref())?
-        .seal(options.seal)
-        .dry_run(options.dry_run);
     let results = sync_all(&sync, &path, output);
     let failed = !refused.is_empty() || results.iter().any(|(_, result)| result.is_err());
     for outcome in results
@@ -72,6 +80,30 @@ pub(crate) fn run(setting: &Setting, output: &mut Output, options: &SyncOptions)
         output.rows(&rows)?;
     }
     Ok(Exit::of_doing(failed))
+}
+
+/// Starts the same command once more, which nothing ties to the terminal or to the process that
+/// started this one: that one has no child left once this one has ended. What else was inherited
+/// stays open in it, so that a lock which the starter took lasts as long as the work.
+fn go_on_in_background() -> Result<Exit> {
+    // Fails for the first process of a group, as a shell makes each command: then the group is left.
+    let of_its_own = rustix::process::setsid().is_ok();
+    let program = std::env::current_exe().context("find this program")?;
+    let mut again = Command::new(program);
+    again
+        .args(
+            std::env::args_os()
+                .skip(1)
+                .filter(|word| word != BACKGROUND),
+        )
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    if !of_its_own {
+        again.process_group(0);
+    }
+    again.spawn().context("start this program again")?;
+    Ok(Exit::Found)
 }
 
 /// The kind of root that is meant, if the arguments go together.
