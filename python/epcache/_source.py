@@ -75,8 +75,8 @@ def read(path_entry: str, metadata_dir: str) -> Read:
     text, check = _text(file, problems)
     if name is None:
         name, check = _name_in_metadata(path_entry, metadata_dir, problems), None
-    elif text is None and not problems:
-        check = _check_of_directory(path)
+    elif text is None and not problems and not os.path.lexists(file):
+        check = _check_of_directory(path)  # which changes when there is one
     found = Read(name, text, file)
     found.problems[:0] = problems
     if check is not None and not found.problems and _is_settled(check, began):
