@@ -15,9 +15,11 @@ pub mod generate;
 pub mod judge;
 pub mod oracle;
 pub mod process;
+pub mod reader;
 pub mod scene;
 pub mod skip;
 pub mod strace;
+pub mod talk;
 pub mod tools;
 pub mod user;
 

@@ -5,26 +5,21 @@
 //! and puts many questions to it, over pipes, with CPython's own caches cleared in between
 //! (`oracle.py`, beside this file).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
-use std::io::{BufRead, BufReader, Write};
 use std::ops::RangeInclusive;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
-use std::time::Duration;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::process;
+use crate::talk::Talk;
 
 /// What the oracle process runs.
 const SOURCE: &str = include_str!("oracle.py");
-
-/// An answer takes milliseconds. One that takes this long does not come, and its test must end.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The versions of CPython whose answer counts: older ones have another algorithm, and newer ones
 /// are not known.
@@ -65,7 +60,11 @@ impl Answer {
         )
     }
 
-    fn read(json: &Value, metadata_dir: String, path_entry: String) -> Result<Self, String> {
+    pub(crate) fn read(
+        json: &Value,
+        metadata_dir: String,
+        path_entry: String,
+    ) -> Result<Self, String> {
         let extras = json["extras"]
             .as_array()
             .ok_or_else(|| format!("no list of extras: {json}"))?;
@@ -110,42 +109,22 @@ pub struct Truth {
 }
 
 /// A running CPython that answers questions about paths.
-pub struct Oracle {
-    child: Child,
-    questions: ChildStdin,
-    answers: Receiver<String>,
-}
+pub struct Oracle(Talk);
 
 impl Oracle {
     /// Starts `python`, isolated from the environment and from what is installed beside it.
     pub fn start(python: &Path) -> Self {
-        let mut child = Command::new(python)
-            .args(["-I", "-S", "-B", "-W", "ignore", "-X", "utf8", "-c", SOURCE])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}", python.display()));
-        let questions = child.stdin.take().expect("the pipe was just asked for");
-        let stdout = child.stdout.take().expect("the pipe was just asked for");
-        let (sender, answers) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    break;
-                }
-            }
-        });
-        Self {
-            child,
-            questions,
-            answers,
-        }
+        Self(Talk::start(Command::new(python).args([
+            "-I", "-S", "-B", "-W", "ignore", "-X", "utf8", "-c", SOURCE,
+        ])))
     }
 
     /// Asks what is true of `sys_path` for a process whose current directory is `cwd`.
     pub fn ask(&mut self, sys_path: &[impl AsRef<OsStr>], cwd: &Path) -> Truth {
         let digits: Vec<String> = sys_path.iter().map(|entry| hex(entry.as_ref())).collect();
-        let answer = self.request(&json!({"path": digits, "cwd": hex(cwd.as_os_str())}));
+        let answer = self
+            .0
+            .request(&json!({"path": digits, "cwd": hex(cwd.as_os_str())}));
         let points = answer["entry_points"].as_array().expect("a list");
         Truth {
             entry_points: points
@@ -164,34 +143,12 @@ impl Oracle {
             .iter()
             .map(|member| json!([member.name, hex_bytes(&member.content), member.deflated]))
             .collect();
-        self.request(&json!({"zip": {
+        self.0.request(&json!({"zip": {
             "path": hex(path.as_os_str()),
             "members": members,
             "before": hex_bytes(&archive.before),
             "offsets_count_from_file_start": archive.offsets_count_from_file_start,
         }}));
-    }
-
-    fn request(&mut self, request: &Value) -> Value {
-        writeln!(self.questions, "{request}").expect("the oracle takes requests");
-        self.questions.flush().expect("the oracle takes requests");
-        let line = self
-            .answers
-            .recv_timeout(PATIENCE)
-            .unwrap_or_else(|error| panic!("the oracle does not answer ({error}): {request}"));
-        let answer: Value = serde_json::from_str(&line).expect("the oracle speaks JSON");
-        if let Some(error) = answer["error"].as_str() {
-            panic!("the oracle failed on {request}:\n{error}");
-        }
-        answer
-    }
-}
-
-impl Drop for Oracle {
-    fn drop(&mut self) {
-        // It may be waiting for a question or be stuck in one: nothing of it is needed any more.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -236,30 +193,35 @@ fn strings(list: &Value) -> Vec<String> {
 }
 
 /// The rule by which a path that is not UTF-8 is written in JSON.
-fn lossy(bytes: &[u8]) -> String {
+pub(crate) fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn hex(text: &OsStr) -> String {
+pub(crate) fn hex(text: &OsStr) -> String {
     hex_bytes(text.as_bytes())
 }
 
-fn hex_bytes(bytes: &[u8]) -> String {
+pub(crate) fn hex_bytes(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn unhex(digits: &str) -> Vec<u8> {
+pub(crate) fn unhex(digits: &str) -> Vec<u8> {
     (0..digits.len() / 2)
         .map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).expect("two digits"))
         .collect()
 }
 
-/// The interpreter that judges: `EPCACHE_TEST_PYTHON`, or the newest CPython on `PATH` (and among
-/// pyenv's, whose commands on `PATH` may be of a version that is not chosen) that counts.
+/// The interpreter that judges: `EPCACHE_TEST_PYTHON`, or the newest CPython that there is.
 pub fn reference_python() -> Option<PathBuf> {
-    if let Some(chosen) = std::env::var_os("EPCACHE_TEST_PYTHON") {
-        return Some(PathBuf::from(chosen));
+    match std::env::var_os("EPCACHE_TEST_PYTHON") {
+        Some(chosen) => Some(PathBuf::from(chosen)),
+        None => pythons().pop(),
     }
+}
+
+/// The CPythons that count, oldest first, the newest of each minor version: those on `PATH`, and
+/// pyenv's, whose commands on `PATH` may be of a version that is not chosen.
+pub fn pythons() -> Vec<PathBuf> {
     let search_path = std::env::var_os("PATH").unwrap_or_default();
     let mut directories: Vec<PathBuf> = std::env::split_paths(&search_path).collect();
     directories.extend(pyenv_directories(&directories));
@@ -272,12 +234,20 @@ pub fn reference_python() -> Option<PathBuf> {
         })
         .filter_map(|candidate| Some(real_or(candidate.canonicalize().ok()?, candidate)))
         .collect();
-    candidates
-        .into_iter()
-        .filter_map(|candidate| Some((version(&candidate)?, candidate)))
-        .filter(|((major, minor, _), _)| *major == 3 && MINOR_VERSIONS.contains(minor))
-        .max()
-        .map(|(_, python)| python)
+    let mut newest: BTreeMap<u32, (u32, PathBuf)> = BTreeMap::new();
+    for candidate in candidates {
+        let Some((3, minor, patch)) = version(&candidate) else {
+            continue;
+        };
+        if MINOR_VERSIONS.contains(&minor) {
+            let found = (patch, candidate);
+            newest
+                .entry(minor)
+                .and_modify(|known| *known = known.clone().max(found.clone()))
+                .or_insert(found);
+        }
+    }
+    newest.into_values().map(|(_, python)| python).collect()
 }
 
 /// A shim is a link or script that decides by its own name what to run, so it keeps that name;

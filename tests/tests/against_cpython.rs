@@ -1,8 +1,10 @@
 //! Against CPython, generated: on random path entries, before and after everything that can happen
-//! to them and to the cache, the command answers what `importlib.metadata` answers, as lists.
+//! to them and to the cache, the command and the Python reader answer what `importlib.metadata`
+//! answers, as lists.
 //!
 //! `EPCACHE_TEST_CASES` is the number of cases, `EPCACHE_TEST_SEED` the seed of the first one (each
-//! further case has the next number), `EPCACHE_TEST_PYTHON` the interpreter that judges.
+//! further case has the next number), `EPCACHE_TEST_PYTHON` the interpreter that judges,
+//! `EPCACHE_TEST_READERS` the interpreters that the reader is tried on, in turn.
 
 #![cfg(unix)]
 #![allow(
@@ -12,9 +14,11 @@
 )]
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::error::Error;
+use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +26,7 @@ use std::thread;
 
 use epcache_tests::generate::{Case, Change, Damage, PlaceKind, Times, case};
 use epcache_tests::oracle::{Answer, Oracle, Truth, reference_python};
+use epcache_tests::reader::{self, Reader, Reply, reader_pythons};
 use epcache_tests::scene::Scene;
 use epcache_tests::{epcache, process, skip};
 use proptest::prelude::TestCaseError;
@@ -46,6 +51,12 @@ const SHRINK_TIME: u32 = 90_000;
 /// So many of a case's groups are asked one by one.
 const GROUPS_ASKED: usize = 3;
 
+/// In modes other than exact, the reader is asked so many of its questions: each reads everything.
+const QUESTIONS_IN_OTHER_MODES: usize = 3;
+
+/// The modes in which the reader is asked.
+const MODES: [&str; 4] = ["exact", "off", "fast", "only"];
+
 /// No pool of names has it.
 const MISSING_GROUP: &str = "no-such-group";
 
@@ -63,15 +74,23 @@ fn every_query_answers_what_cpython_answers_whatever_happens_to_sources_and_cach
         "{cases} cases from EPCACHE_TEST_SEED={seed}, judged by {}",
         python.display()
     );
+    let readers = reader_pythons();
+    println!("the Python reader is tried on {readers:?}");
     // Built once, and not by each thread.
     epcache_tests::binary();
+    let comparisons = Comparisons::default();
     let next = AtomicU64::new(0);
     let failure = Mutex::new(None);
     let threads = thread::available_parallelism().map_or(1, usize::from) * THREADS_PER_PROCESSOR;
     thread::scope(|scope| {
         for _ in 0..threads {
             let work = || {
-                let oracle = RefCell::new(Oracle::start(&python));
+                let interpreters = RefCell::new(Interpreters {
+                    oracle: Oracle::start(&python),
+                    pythons: &readers,
+                    readers: BTreeMap::new(),
+                    comparisons: &comparisons,
+                });
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     if number >= cases {
@@ -79,7 +98,7 @@ fn every_query_answers_what_cpython_answers_whatever_happens_to_sources_and_cach
                     }
                     // The other threads stop at once: what is left to do is to look into this one.
                     let stop = || next.store(cases, Ordering::Relaxed);
-                    if let Err(report) = run_seed(seed.wrapping_add(number), &oracle, &stop) {
+                    if let Err(report) = run_seed(seed.wrapping_add(number), &interpreters, &stop) {
                         failure.lock().unwrap().get_or_insert(report);
                     }
                 }
@@ -93,6 +112,46 @@ fn every_query_answers_what_cpython_answers_whatever_happens_to_sources_and_cach
     if let Some(report) = failure.into_inner().unwrap() {
         panic!("{report}");
     }
+    let comparisons = comparisons.0.into_inner().unwrap();
+    println!("stages at which the reader was compared, by mode: {comparisons:?}");
+    // Two of the modes are compared only where they must be exact: that must not be nowhere.
+    let is_enough = |mode| {
+        comparisons
+            .get(mode)
+            .is_some_and(|count| *count >= cases / 2)
+    };
+    assert!(readers.is_empty() || MODES.into_iter().all(is_enough));
+}
+
+/// At how many stages the reader was compared in each mode.
+#[derive(Default)]
+struct Comparisons(Mutex<BTreeMap<&'static str, u64>>);
+
+impl Comparisons {
+    fn count(&self, mode: &'static str) {
+        *self.0.lock().unwrap().entry(mode).or_default() += 1;
+    }
+}
+
+/// What a thread has at hand: the judge, and the interpreters that the reader is tried on.
+struct Interpreters<'a> {
+    oracle: Oracle,
+    pythons: &'a [PathBuf],
+    readers: BTreeMap<&'a Path, Reader>,
+    comparisons: &'a Comparisons,
+}
+
+impl Interpreters<'_> {
+    /// The judge, and the reader on the interpreter whose turn it is.
+    fn for_seed(&mut self, seed: u64) -> (&mut Oracle, Option<&mut Reader>) {
+        let turn = usize::try_from(seed).unwrap_or_default();
+        let reader = pick(turn, self.pythons).map(|python| {
+            self.readers
+                .entry(python)
+                .or_insert_with(|| Reader::start(python))
+        });
+        (&mut self.oracle, reader)
+    }
 }
 
 fn number_from(variable: &str, default: u64) -> u64 {
@@ -105,7 +164,11 @@ fn number_from(variable: &str, default: u64) -> u64 {
 }
 
 /// Runs the case of one seed; if it fails, the report of the smallest case found that fails too.
-fn run_seed(seed: u64, oracle: &RefCell<Oracle>, on_failure: &dyn Fn()) -> Result<(), String> {
+fn run_seed(
+    seed: u64,
+    interpreters: &RefCell<Interpreters>,
+    on_failure: &dyn Fn(),
+) -> Result<(), String> {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let config = Config {
@@ -117,7 +180,7 @@ fn run_seed(seed: u64, oracle: &RefCell<Oracle>, on_failure: &dyn Fn()) -> Resul
     };
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let outcome = TestRunner::new_with_rng(config, rng).run(&case(), |case| {
-        run_case(&case, &mut oracle.borrow_mut()).map_err(|failure| {
+        run_case(seed, &case, &mut interpreters.borrow_mut()).map_err(|failure| {
             on_failure();
             TestCaseError::fail(failure.what)
         })
@@ -126,18 +189,18 @@ fn run_seed(seed: u64, oracle: &RefCell<Oracle>, on_failure: &dyn Fn()) -> Resul
         Ok(()) => Ok(()),
         Err(TestError::Abort(reason)) => Err(format!("seed {seed}: {reason}")),
         Err(TestError::Fail(what, smallest)) => {
-            Err(report(seed, &what.to_string(), &smallest, oracle))
+            Err(report(seed, &what.to_string(), &smallest, interpreters))
         }
     }
 }
 
 /// Everything that is needed to look into a failure, with the scratch directory left in place.
-fn report(seed: u64, what: &str, smallest: &Case, oracle: &RefCell<Oracle>) -> String {
+fn report(seed: u64, what: &str, smallest: &Case, interpreters: &RefCell<Interpreters>) -> String {
     let mut report = format!(
         "the smallest case found (again: EPCACHE_TEST_SEED={seed} EPCACHE_TEST_CASES=1):\n\
          {smallest:#?}\n\n{what}\n\n"
     );
-    let again = run_case(smallest, &mut oracle.borrow_mut());
+    let again = run_case(seed, smallest, &mut interpreters.borrow_mut());
     let last = match again {
         Err(Failure {
             scene: Some(scene),
@@ -161,7 +224,10 @@ struct Failure {
     scene: Option<Box<Scene>>,
 }
 
-fn run_case(case: &Case, oracle: &mut Oracle) -> Result<(), Failure> {
+fn run_case(seed: u64, case: &Case, interpreters: &mut Interpreters) -> Result<(), Failure> {
+    let comparisons = interpreters.comparisons;
+    let number_of_readers = u64::try_from(interpreters.pythons.len()).unwrap_or(1);
+    let (oracle, reader) = interpreters.for_seed(seed);
     let scene = Scene::new(case, oracle).map_err(|error| Failure {
         what: format!("the case can't be put on disk: {error:#}"),
         scene: None,
@@ -170,7 +236,13 @@ fn run_case(case: &Case, oracle: &mut Oracle) -> Result<(), Failure> {
         case,
         scene,
         oracle,
+        reader,
+        // On each interpreter in turn.
+        reader_forgets: (seed / number_of_readers.max(1)).is_multiple_of(2),
+        comparisons,
+        cache: CacheState::default(),
         stage: String::new(),
+        stages: 0,
     };
     match run.all_stages() {
         Ok(()) => Ok(()),
@@ -186,7 +258,27 @@ struct Run<'a> {
     case: &'a Case,
     scene: Scene,
     oracle: &'a mut Oracle,
+    reader: Option<&'a mut Reader>,
+    /// Whether the reader starts anew at each stage, or knows what it saw at earlier ones.
+    reader_forgets: bool,
+    comparisons: &'a Comparisons,
+    cache: CacheState,
     stage: String,
+    /// How many stages there were so far.
+    stages: usize,
+}
+
+/// What is known of the cache, as far as it decides in which modes it must answer exactly.
+#[derive(Default)]
+struct CacheState {
+    /// Nothing happened since the last sync.
+    is_just_synced: bool,
+    /// Since the last sync, distributions were changed in place: path entries' stamps don't tell.
+    is_changed_in_place: bool,
+    /// The same since the first sync.
+    was_ever_changed_in_place: bool,
+    /// There is a mirror of what is no path entry any more.
+    has_orphans: bool,
 }
 
 impl Run<'_> {
@@ -202,6 +294,7 @@ impl Run<'_> {
 
         for change in &self.case.changes {
             self.enter(&format!("after {change:?}, without a sync"));
+            self.note(change);
             if self.scene.change(change, self.oracle)? {
                 self.compare()?;
             }
@@ -217,6 +310,13 @@ impl Run<'_> {
         for damage in &self.case.damages {
             self.scene.damage(damage)?;
         }
+        self.cache.is_just_synced = false;
+        let is_older = self
+            .case
+            .damages
+            .iter()
+            .any(|it| matches!(it, Damage::OldFiles));
+        self.cache.is_changed_in_place = is_older && self.cache.was_ever_changed_in_place;
         self.compare()?;
 
         self.enter("the sync after the damage");
@@ -225,12 +325,27 @@ impl Run<'_> {
         let output = self.run(&["sync"], &[])?;
         if heals {
             self.expect_success(&output, &truth)?;
+            self.note_sync();
         }
         self.compare()
     }
 
+    /// Keeps account of what a change does to what the cache says.
+    fn note(&mut self, change: &Change) {
+        self.cache.is_just_synced = false;
+        self.cache.is_changed_in_place |= is_in_place(change);
+        self.cache.was_ever_changed_in_place |= is_in_place(change);
+        self.cache.has_orphans |= orphans_a_mirror(change);
+    }
+
+    fn note_sync(&mut self) {
+        self.cache.is_just_synced = true;
+        self.cache.is_changed_in_place = false;
+    }
+
     fn enter(&mut self, stage: &str) {
         stage.clone_into(&mut self.stage);
+        self.stages += 1;
     }
 
     fn truth(&mut self) -> Truth {
@@ -262,7 +377,100 @@ impl Run<'_> {
         if self.case.asks_mode_off {
             self.expect_answer(&["query", "--mode", "off"], &[], all)?;
         }
+        self.compare_reader(&truth)
+    }
+
+    /// Compares what the Python reader answers with CPython's answers, in each mode that must
+    /// give just these now.
+    fn compare_reader(&mut self, truth: &Truth) -> Result<()> {
+        if self.reader.is_none() {
+            return Ok(());
+        }
+        let sys_path = self.scene.sys_path();
+        let mut modes = vec![("exact", truth), ("off", truth)];
+        if !self.cache.is_changed_in_place {
+            modes.push(("fast", truth));
+        }
+        let mirrored: Vec<OsString> = sys_path
+            .iter()
+            .filter(|it| reader::has_mirror(it))
+            .cloned()
+            .collect();
+        let of_mirrored;
+        if self.cache_tells_all(&mirrored) {
+            of_mirrored = self.oracle.ask(&mirrored, &self.scene.cwd());
+            modes.push(("only", &of_mirrored));
+        }
+        // What is asked first is answered, in every other case, without what was seen before.
+        let number_of_modes = modes.len();
+        modes.rotate_left(self.stages % number_of_modes);
+        if self.reader_forgets
+            && let Some(reader) = &mut self.reader
+        {
+            reader.forget()?;
+        }
+        for (number, (mode, truth)) in modes.into_iter().enumerate() {
+            let replies = self.expect_replies(mode, &sys_path, truth)?;
+            // What was told once in a process is not told again; and what a cache does not say
+            // can't be complained about.
+            // The first question is for all.
+            let must_warn = self.reader_forgets && number == 0 && mode != "only";
+            let raises = &truth.raises;
+            if must_warn && !raises.is_empty() && !replies.first().is_some_and(is_warning) {
+                return Err(
+                    format!("mode {mode}: no warning, but CPython raises: {raises:#?}").into(),
+                );
+            }
+        }
         Ok(())
+    }
+
+    /// Whether nothing but the cache is needed to answer for these path entries as the sources do.
+    fn cache_tells_all(&self, path_entries: &[OsString]) -> bool {
+        let is_told = |path: &Path| !path.exists() || reader::tells_all(&self.scene.cache(), path);
+        self.cache.is_just_synced
+            && !self.cache.has_orphans
+            && path_entries.iter().all(|entry| is_told(Path::new(entry)))
+    }
+
+    fn expect_replies(
+        &mut self,
+        mode: &'static str,
+        sys_path: &[OsString],
+        truth: &Truth,
+    ) -> Result<Vec<Reply>> {
+        let Some(reader) = &mut self.reader else {
+            return Ok(Vec::new());
+        };
+        let cwd = self.scene.cwd();
+        let cache = self.scene.cache();
+        let place = reader::Place {
+            sys_path,
+            cwd: &cwd,
+            cache: &cache,
+            mode,
+        };
+        let all = reader::as_pathlib_spells(&truth.entry_points);
+        let mut questions = questions(&all);
+        if mode != "exact" {
+            questions.truncate(QUESTIONS_IN_OTHER_MODES);
+        }
+        let replies = reader.ask(&place, &questions);
+        let python = reader.python().display();
+        let replies = replies.map_err(|error| format!("{python}, mode {mode}: {error}"))?;
+        for (question, reply) in questions.iter().zip(&replies) {
+            let expected = matching(&all, |answer| is_asked_for(answer, question));
+            if reply.entry_points != expected {
+                let got = &reply.entry_points;
+                return Err(format!(
+                    "{python}, mode {mode}, asked for {question:?}\n\
+                     expected: {expected:#?}\ngot: {got:#?}"
+                )
+                .into());
+            }
+        }
+        self.comparisons.count(mode);
+        Ok(replies)
     }
 
     fn expect_answer(
@@ -302,6 +510,7 @@ impl Run<'_> {
     fn sync(&mut self) -> Result<()> {
         let truth = self.truth();
         let output = self.run(&["sync"], &[])?;
+        self.note_sync();
         self.expect_success(&output, &truth)
     }
 
@@ -386,6 +595,32 @@ fn orphans_a_mirror(change: &Change) -> bool {
     !matches!(kind, PlaceKind::Directory(_) | PlaceKind::Zip(_))
 }
 
+/// What changes a distribution and not the path entry it is in: mode `fast` can't see it.
+fn is_in_place(change: &Change) -> bool {
+    match change {
+        Change::EditInPlace(..)
+        | Change::WriteText(..)
+        | Change::ChangeTargets(_)
+        | Change::Relink(..)
+        | Change::WriteMetadata { .. } => true,
+        Change::Install(..)
+        | Change::Reinstall { .. }
+        | Change::Remove(..)
+        | Change::ReplaceZip { .. }
+        | Change::Rename(..)
+        | Change::AddModule(_)
+        | Change::Replace(..) => false,
+    }
+}
+
+/// Whether the reader says of something that it is left out.
+fn is_warning(reply: &Reply) -> bool {
+    reply
+        .warnings
+        .iter()
+        .any(|(category, _)| category == "BrokenMetadataWarning")
+}
+
 /// What a sync can't put right: another's directory stands where its file belongs.
 fn can_be_healed(damage: &Damage) -> bool {
     !matches!(
@@ -396,6 +631,43 @@ fn can_be_healed(damage: &Damage) -> bool {
 
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// What the reader is asked where this is the whole answer; the first question is for the whole.
+fn questions(all: &[Answer]) -> Vec<Vec<(&'static str, &str)>> {
+    let mut groups: Vec<&str> = Vec::new();
+    for answer in all {
+        if groups.len() < GROUPS_ASKED && !groups.contains(&answer.group.as_str()) {
+            groups.push(&answer.group);
+        }
+    }
+    let mut questions = vec![vec![], vec![("group", MISSING_GROUP)]];
+    questions.extend(groups.into_iter().map(|group| vec![("group", group)]));
+    if let Some(one) = pick(all.len() / 2, all) {
+        let (group, name) = (("group", one.group.as_str()), ("name", one.name.as_str()));
+        questions.extend([
+            vec![group, name],
+            vec![name, group],
+            vec![name],
+            vec![group, ("name", MISSING_GROUP)],
+            vec![group, ("value", &one.value)],
+        ]);
+    }
+    questions
+}
+
+fn is_asked_for(answer: &Answer, question: &[(&str, &str)]) -> bool {
+    question.iter().all(|(parameter, value)| match *parameter {
+        "group" => answer.group == *value,
+        "name" => answer.name == *value,
+        "value" => answer.value == *value,
+        other => panic!("no question has the parameter {other}"),
+    })
+}
+
+/// The item that a number means, counted modulo their number.
+fn pick<T>(number: usize, items: &[T]) -> Option<&T> {
+    (!items.is_empty()).then(|| &items[number % items.len()])
 }
 
 /// The first groups of an answer, in its order.
