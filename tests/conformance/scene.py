@@ -10,6 +10,7 @@ Nothing here knows how a reader works: indexes are written out by hand in the da
 placeholders for what only the file system can tell.
 """
 
+import functools
 import json
 import os
 import re
@@ -27,6 +28,17 @@ CASES = Path(__file__).resolve().parent
 # Where the roots lie whose kind is told by their place. A case's directory of such a name is to be
 # mounted there.
 WELL_KNOWN = {"system": "/var/cache/epcache", "vendor": "/usr/share/epcache"}
+
+# Mounts directories, given in pairs of source and target, then runs the rest of the arguments. What
+# is beside a target vanishes, for this process and its children alone.
+WITH_MOUNTS = """
+while [ "$1" != -- ]; do
+    mount -t tmpfs -o mode=755 none "${2%/*}" && mkdir "$2" && mount --bind "$1" "$2" || exit 1
+    shift 2
+done
+shift
+exec "$@"
+"""
 
 # Changes show after a tick of the clock, 10 ms at most; on file systems with whole seconds, after one.
 PATIENCE_IN_SECONDS = 5.0
@@ -73,9 +85,7 @@ def build(name: str, case: dict[str, Any], directory: Path) -> dict[str, Any]:
         **told,
         "path": path,
         "roots": [WELL_KNOWN.get(root, str(directory / root)) for root in roots],
-        "mounts": {
-            WELL_KNOWN[root]: str(directory / root) for root in roots if root in WELL_KNOWN
-        },
+        "launcher": launcher({WELL_KNOWN[root]: directory / root for root in WELL_KNOWN if root in roots}),
         "questions": [
             {
                 "mode": mode,
@@ -93,15 +103,33 @@ def build(name: str, case: dict[str, Any], directory: Path) -> dict[str, Any]:
 
 def reason_to_skip(case: dict[str, Any]) -> str | None:
     """Why this user can't build or ask a case, if so."""
+    if WELL_KNOWN.keys() & case.get("roots", []) and not can_mount():
+        return "no root can be mounted at its well-known place: it takes a user root and unshare"
     if os.geteuid() == 0:
         return None
-    if WELL_KNOWN.keys() & case.get("roots", []):
-        return "only root can mount a root at its well-known place"
     mappings = [case.get("tree", {}), case.get("cache", {}), *case.get("then", [])]
     nodes = [node for mapping in mappings for node in mapping.values()]
     if any(isinstance(node, dict) and "owner" in node for node in nodes):
         return "only root can give files away"
     return None
+
+
+def launcher(mounts: Mapping[str, Path]) -> list[str]:
+    """The command that runs another with these mounts, by targets: nothing where there are none."""
+    if not mounts:
+        return []
+    pairs = [str(path) for target, source in mounts.items() for path in (source, target)]
+    return ["unshare", "--mount", "sh", "-c", WITH_MOUNTS, "sh", *pairs, "--"]
+
+
+@functools.cache
+def can_mount() -> bool:
+    """Whether this user can mount things where nobody else sees it."""
+    command = launcher({target: CASES for target in WELL_KNOWN.values()})
+    try:
+        return subprocess.run([*command, "true"], capture_output=True).returncode == 0
+    except FileNotFoundError:
+        return False
 
 
 class Scene:
