@@ -316,8 +316,11 @@ def _is_writable_root(root: str) -> bool:
         if os.lstat(root).st_uid not in (0, user) or not _is_ours(os.stat(root), _DIRECTORY):
             return False
     else:
-        while not os.path.lexists(above):
-            above = os.path.dirname(above)
+        # The cache directory that it is to be in can be missing, not so the home of that: where an
+        # account has none, none is made.
+        for _ in range(2):
+            if not os.path.lexists(above):
+                above = os.path.dirname(above)
     return _is_safe_below(above, user)
 
 

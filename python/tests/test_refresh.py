@@ -472,7 +472,7 @@ def test_a_root_that_can_not_be_used_is_left_alone(
     assert not (root.parent / "nothing").exists()
 
 
-@pytest.mark.parametrize("state", ["a link", "writable by others", "a file"])
+@pytest.mark.parametrize("state", ["a link", "writable by others", "another user's", "a file"])
 def test_nothing_is_written_below_what_is_not_the_user_s_alone(
     reader: Reader, refreshes: Refreshes, site: Path, root: Path, tmp_path: Path, state: str
 ) -> None:
@@ -484,6 +484,11 @@ def test_nothing_is_written_below_what_is_not_the_user_s_alone(
         first.symlink_to(elsewhere)
     elif state == "a file":
         first.write_text("")
+    elif state == "another user's":
+        if os.geteuid() != 0:
+            missing("only root can give a directory away")
+        first.mkdir()
+        os.chown(first, 65534, 65534)
     else:
         first.mkdir()
         first.chmod(0o777)
@@ -512,6 +517,19 @@ def test_what_only_has_the_name_of_a_claim_is_none(
         claim.chmod(0o666)
     expect_silence(reader, refreshes, site)
     assert other.read_text() == "mine"
+
+
+def test_a_home_that_does_not_exist_is_not_made(
+    reader: Reader, refreshes: Refreshes, site: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "nonexistent"
+    for variables in [
+        {"HOME": str(home), "XDG_CACHE_HOME": ""},
+        {"XDG_CACHE_HOME": str(home / "cache")},
+    ]:
+        reader(ASK, [site], env={**refreshes.env, **variables})
+        assert not home.exists()
+    assert refreshes.started() == []
 
 
 def test_another_user_s_root_is_left_alone(
