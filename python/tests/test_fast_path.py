@@ -62,6 +62,7 @@ class Environment(NamedTuple):
     python: Path
     site_packages: Path
     variables: dict[str, str]
+    sync: Sync
 
     def run(self, code: str, mode: str = "exact") -> str:
         return succeed(
@@ -102,7 +103,7 @@ def make_environment(
             site_packages, f"dist_{number}-1.0", text, metadata=None if number < 10 else False
         )
     (directory / "bin" / "app").write_text(MODULES)
-    made = Environment(directory, directory / "bin" / "python", site_packages, variables)
+    made = Environment(directory, directory / "bin" / "python", site_packages, variables, sync)
     sync([], f"--venv={directory}")
     # Python compiles what it imports for the first time.
     for mode in ("exact", "fast"):
@@ -144,6 +145,24 @@ def test_an_installed_command_loads_no_module_but_its_own(small: Environment) ->
     # Its directory is the first path entry, of which `epcache sync` knows.
     output = succeed([small.python, small.directory / "bin" / "app"], small.variables)
     assert output.stdout == OWN_MODULES + "\n"
+
+
+def test_a_vendored_copy_loads_no_module_but_its_own(small: Environment) -> None:
+    # Renamed as `docs/python.md` says, without what may be left out, and with nothing else there.
+    vendored = small.site_packages / "app" / "_vendor" / "epcache"
+    (small.site_packages / "epcache").rename(small.site_packages / "gone")
+    shutil.copytree(small.site_packages / "gone", vendored)
+    for name in ("__main__.py", "_enable.py", "_patch.py"):
+        (vendored / name).unlink()
+    for module in vendored.glob("*.py"):
+        text = re.sub(r"\bfrom epcache\b", "from app._vendor.epcache", module.read_text())
+        module.write_text(text)
+    code = MODULES.replace("import epcache", "from app._vendor import epcache")
+    # Stale, so that the rest of the modules is loaded; then fresh.
+    assert "app._vendor.epcache._views" in small.run(code)
+    small.sync([], f"--venv={small.directory}")
+    own = [f"app._vendor.{module}" for module in OWN_MODULES.split()]
+    assert small.run(code).split() == ["app", "app._vendor", *own]
 
 
 # --- Files ----------------------------------------------------------------------------------------
