@@ -3,13 +3,15 @@
 `{"path": [HEX, ...], "cwd": HEX, "cache": HEX, "mode": ..., "questions": [...]}` asks
 `epcache.Cache(mode, [cache]).entry_points(**parameters)` for each question, which is a list of
 parameters `[NAME, VALUE]` in order, on that `sys.path`; `{"forget": true}` has the reader start
-anew, as in a fresh process. Paths are the hexadecimal digits of their bytes, because JSON has no
+anew, as in a fresh process; and `{"patched": {...}}`, of the same without questions, asks what
+`importlib.metadata` answers differently in a process in which `epcache.patch()` was called. Paths are the hexadecimal digits of their bytes, because JSON has no
 other way to hold a path that is not UTF-8.
 
 The process lives long, and a `Cache` as long as its cache root is asked, so that what the reader
 keeps from one call to the next is put to the test.
 """
 
+import importlib
 import json
 import os
 import pathlib
@@ -120,11 +122,108 @@ def ask(request):
         os.chdir("/")
 
 
+def outcome(function):
+    """What a function gives, or the type of what it raises: messages may be worded otherwise."""
+    try:
+        return function()
+    except Exception as error:
+        return f"raises {type(error).__name__}"
+
+
+def listed(points):
+    """Entry points as tuples, with where they are from; 3.10 and 3.11 have groups of them."""
+    if hasattr(points, "items"):
+        return [(group, listed(members)) for group, members in points.items()]
+    return [(*point_key(point), str(point.dist._path)) for point in points]
+
+
+def point_key(point):
+    return point.group, point.name, point.value
+
+
+def described(dist):
+    """All that programs ask of a distribution."""
+    import importlib.metadata
+
+    return (
+        isinstance(dist, importlib.metadata.PathDistribution),
+        repr(dist._path),
+        outcome(lambda: [point_key(point) for point in dist.entry_points]),
+        outcome(lambda: dist.read_text("entry_points.txt")),
+        outcome(lambda: dist.metadata["Name"]),
+        outcome(lambda: dist._normalized_name),
+    )
+
+
+def answers_of_cpython():
+    """What `importlib.metadata` answers, as if asked for the first time, by what is asked."""
+    # Not at the start: that it is not there yet is a state in which the reader is tried.
+    import importlib.metadata
+
+    importlib.metadata.FastPath.__new__.cache_clear()
+    importlib.invalidate_caches()
+    entry_points = importlib.metadata.entry_points
+    return {
+        "distributions()": outcome(lambda: list(map(described, importlib.metadata.distributions()))),
+        "entry_points()": outcome(lambda: listed(entry_points())),
+        "entry_points(group='g')": outcome(lambda: listed(entry_points(group="g"))),
+        "entry_points(group='no-such-group')": outcome(
+            lambda: listed(entry_points(group="no-such-group"))
+        ),
+    }
+
+
+def differences(request):
+    """What a patch changes while it is in place, and after it was undone: nothing, it should be."""
+    sys.path = [unhex(entry) for entry in request["path"]]
+    os.chdir(unhex(request["cwd"]))
+    warnings.simplefilter("ignore")
+    cache = epcache.Cache(request["mode"], [unhex(request["cache"])], on_stale="ignore")
+    true = answers_of_cpython()
+    with epcache.patch(cache):
+        patched = answers_of_cpython()
+        again = answers_of_cpython()
+    undone = answers_of_cpython()
+    return [
+        ascii(f"{question} {when}: {true[question]} became {answers[question]}")
+        for when, answers in (("patched", patched), ("again", again), ("undone", undone))
+        for question in true
+        if answers[question] != true[question]
+    ]
+
+
+def in_a_process_of_its_own(function, *arguments):
+    """What a function gives in a copy of this process."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with open(writing, "w") as pipe:
+            try:
+                reply = {"differences": function(*arguments)}
+            except BaseException:
+                reply = {"error": traceback.format_exc()}
+            json.dump(reply, pipe)
+            pipe.flush()
+            os._exit(0)
+    os.close(writing)
+    with open(reading) as pipe:
+        text = pipe.read()
+    os.waitpid(child, 0)
+    return json.loads(text)
+
+
+def reply_to(request):
+    if "forget" in request:
+        return forget()
+    if "patched" in request:
+        return in_a_process_of_its_own(differences, request["patched"])
+    return ask(request)
+
+
 def serve():
     for line in sys.stdin.buffer:
         try:
-            request = json.loads(line)
-            reply = forget() if "forget" in request else ask(request)
+            reply = reply_to(json.loads(line))
         except Exception:
             reply = {"error": traceback.format_exc()}
         sys.stdout.write(json.dumps(reply) + "\n")

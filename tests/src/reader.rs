@@ -69,16 +69,18 @@ impl Reader {
 
     /// Puts all questions to it, one after the other. It may remember what it saw at earlier ones.
     pub fn ask(&mut self, place: &Place, questions: &[Question]) -> Result<Vec<Reply>, String> {
-        let request = json!({
-            "path": place.sys_path.iter().map(|entry| hex(entry)).collect::<Vec<_>>(),
-            "cwd": hex(place.cwd.as_os_str()),
-            "cache": hex(place.cache.as_os_str()),
-            "mode": place.mode,
-            "questions": questions,
-        });
+        let mut request = request_of(place);
+        request["questions"] = json!(questions);
         let answer = self.request(&request)?;
         let replies = answer["answers"].as_array().ok_or("no list of answers")?;
         replies.iter().map(read_reply).collect()
+    }
+
+    /// What `importlib.metadata` answers differently in a fresh process that called
+    /// `epcache.patch()`, in words.
+    pub fn differences_when_patched(&mut self, place: &Place) -> Result<Vec<String>, String> {
+        let answer = self.request(&json!({"patched": request_of(place)}))?;
+        serde_json::from_value(answer["differences"].clone()).map_err(|error| error.to_string())
     }
 
     fn request(&mut self, request: &Value) -> Result<Value, String> {
@@ -87,6 +89,15 @@ impl Reader {
             self.talk = start(&self.python);
         })
     }
+}
+
+fn request_of(place: &Place) -> Value {
+    json!({
+        "path": place.sys_path.iter().map(|entry| hex(entry)).collect::<Vec<_>>(),
+        "cwd": hex(place.cwd.as_os_str()),
+        "cache": hex(place.cache.as_os_str()),
+        "mode": place.mode,
+    })
 }
 
 fn start(python: &Path) -> Talk {

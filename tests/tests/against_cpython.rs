@@ -26,7 +26,7 @@ use std::thread;
 
 use epcache_tests::generate::{Case, Change, Damage, PlaceKind, Times, case};
 use epcache_tests::oracle::{Answer, Oracle, Truth, reference_python};
-use epcache_tests::reader::{self, Reader, Reply, reader_pythons};
+use epcache_tests::reader::{self, Place, Reader, Reply, reader_pythons};
 use epcache_tests::scene::Scene;
 use epcache_tests::{epcache, process, skip};
 use proptest::prelude::TestCaseError;
@@ -53,6 +53,9 @@ const GROUPS_ASKED: usize = 3;
 
 /// In modes other than exact, the reader is asked so many of its questions: each reads everything.
 const QUESTIONS_IN_OTHER_MODES: usize = 3;
+
+/// A process of its own for each question takes long: it is asked in one of so many cases.
+const ROUNDS_PER_PATCH: u64 = 5;
 
 /// The modes in which the reader is asked.
 const MODES: [&str; 4] = ["exact", "off", "fast", "only"];
@@ -226,7 +229,9 @@ struct Failure {
 
 fn run_case(seed: u64, case: &Case, interpreters: &mut Interpreters) -> Result<(), Failure> {
     let comparisons = interpreters.comparisons;
+    // What is not done in all cases is done on each interpreter in turn.
     let number_of_readers = u64::try_from(interpreters.pythons.len()).unwrap_or(1);
+    let round = seed / number_of_readers.max(1);
     let (oracle, reader) = interpreters.for_seed(seed);
     let scene = Scene::new(case, oracle).map_err(|error| Failure {
         what: format!("the case can't be put on disk: {error:#}"),
@@ -237,8 +242,8 @@ fn run_case(seed: u64, case: &Case, interpreters: &mut Interpreters) -> Result<(
         scene,
         oracle,
         reader,
-        // On each interpreter in turn.
-        reader_forgets: (seed / number_of_readers.max(1)).is_multiple_of(2),
+        reader_forgets: round.is_multiple_of(2),
+        asks_patched: round.is_multiple_of(ROUNDS_PER_PATCH),
         comparisons,
         cache: CacheState::default(),
         stage: String::new(),
@@ -261,6 +266,8 @@ struct Run<'a> {
     reader: Option<&'a mut Reader>,
     /// Whether the reader starts anew at each stage, or knows what it saw at earlier ones.
     reader_forgets: bool,
+    /// Whether `importlib.metadata` is also asked with the reader's patch in place.
+    asks_patched: bool,
     comparisons: &'a Comparisons,
     cache: CacheState,
     stage: String,
@@ -422,6 +429,9 @@ impl Run<'_> {
                 );
             }
         }
+        if self.asks_patched {
+            self.expect_nothing_else_when_patched(&sys_path)?;
+        }
         Ok(())
     }
 
@@ -444,7 +454,7 @@ impl Run<'_> {
         };
         let cwd = self.scene.cwd();
         let cache = self.scene.cache();
-        let place = reader::Place {
+        let place = Place {
             sys_path,
             cwd: &cwd,
             cache: &cache,
@@ -471,6 +481,26 @@ impl Run<'_> {
         }
         self.comparisons.count(mode);
         Ok(replies)
+    }
+
+    /// In a process that called `epcache.patch()`, CPython answers what it answers in others.
+    fn expect_nothing_else_when_patched(&mut self, sys_path: &[OsString]) -> Result<()> {
+        let Some(reader) = &mut self.reader else {
+            return Ok(());
+        };
+        let place = Place {
+            sys_path,
+            cwd: &self.scene.cwd(),
+            cache: &self.scene.cache(),
+            mode: "exact",
+        };
+        let differences = reader.differences_when_patched(&place)?;
+        if differences.is_empty() {
+            self.comparisons.count("patched");
+            return Ok(());
+        }
+        let python = reader.python().display();
+        Err(format!("{python}, patched:\n{}", differences.join("\n")).into())
     }
 
     fn expect_answer(
