@@ -7,6 +7,7 @@ The command's tests put the same cases to it.
 import ast
 import importlib.util
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -111,17 +112,34 @@ def test_the_reader_answers_every_conformance_case_as_it_says(
     )
     lines = output.stdout.splitlines()
     assert len(lines) == len(questions), output
-    for question, line in zip(questions, lines, strict=True):
-        answer = [shown(row) for row in ast.literal_eval(line)]
-        about = f"{case['about']} Asked in mode {question['mode']} for {params_of(question)}"
-        assert in_order(question, answer) == in_order(question, question["answer"]), about
-        if question["cpython"]:
-            truth = judge(case["path"], case["directory"])
-            raises = judge.raises(case["path"], case["directory"])
-            assert bool(raises) == (question["cpython"] == "raises"), f"{about}: {raises}"
-            params = params_of(question).items()
-            selected = [row for row in truth if all(getattr(row, k) == v for k, v in params)]
-            assert answer == [shown(row) for row in selected], f"{about}, CPython answers"
+    wrong = [
+        failure
+        for question, line in zip(questions, lines, strict=True)
+        for failure in failures(case, question, ast.literal_eval(line), judge)
+    ]
+    told = "\n".join([f"{name}: {case['about']}", *wrong])
+    if wrong:
+        pytest.fail(told.replace(case["directory"], "..."), pytrace=False)
+
+
+def failures(
+    case: dict[str, Any], question: dict[str, Any], rows: list[tuple[str, ...]], judge: Judge
+) -> Iterator[str]:
+    """What is wrong with an answer."""
+    params = params_of(question)
+    asked = f"asked in mode {question['mode']} for {params}"
+    answer = [shown(row) for row in rows]
+    if in_order(question, answer) != in_order(question, question["answer"]):
+        yield f"{asked}, answered {answer}, expected {question['answer']}"
+    if not question["cpython"]:
+        return
+    raises = judge.raises(case["path"], case["directory"])
+    if bool(raises) != (question["cpython"] == "raises"):
+        yield f"{asked}, CPython raises {raises}"
+    truth = judge(case["path"], case["directory"])
+    selected = [row for row in truth if all(getattr(row, key) == params[key] for key in params)]
+    if answer != [shown(row) for row in selected]:
+        yield f"{asked}, answered {answer}, CPython answers {selected}"
 
 
 def test_there_are_cases_of_each_topic() -> None:
