@@ -203,16 +203,16 @@ class _Finding:
         """What the cache knows of a path entry; None if CPython is to be asked."""
         if type(path_entry) is not str:
             return None
+        # The dists of a zip have a zipfile.Path, for which it has to be opened anyway; and what
+        # can't be a path is CPython's to complain about.
+        if self._cache.mode != "only" and not os.path.isdir(path_entry):
+            return None
         try:
-            dists = self._cache.dists(path_entry)
+            return self._cache.dists(path_entry)
         # Whatever is the matter with the cache (or with a warning that was made an error) is no
         # reason to break a program that does not know of it.
         except Exception:
             return None
-        # The dists of a zip have a zipfile.Path, for which it has to be opened anyway.
-        if dists and self._cache.mode != "only" and not os.path.isdir(path_entry):
-            return None
-        return dists
 
 
 def _context(args: "tuple[Any, ...]", kwargs: "dict[str, Any]") -> "Any":
