@@ -179,16 +179,16 @@ class EntryPoint(_Fields):
         return re.findall(r"\w+", match.group("extras") or "")
 
     def _plain(self) -> "tuple[str, str | None] | None":
-        """Module and attribute of a value that needs no pattern: in ASCII, without any blank."""
-        value = self.value
-        if not isinstance(value, str) or not value.isascii():
+        """Module and attribute of a value that needs no pattern, as it has no blank or extras."""
+        value: Any = self.value  # whatever the constructor was given
+        if not isinstance(value, str):
             return None
         module, colon, attr = value.partition(":")
-        if not module.replace(".", "").replace("_", "").isalnum():
+        if not _is_of_word_characters(module):
             return None
         if not colon:
             return module, None
-        return (module, attr) if attr.replace(".", "").replace("_", "").isalnum() else None
+        return (module, attr) if _is_of_word_characters(attr) else None
 
     def _match(self) -> "Any":
         return self.pattern.match(self.value)
@@ -249,6 +249,11 @@ class EntryPoint(_Fields):
         if self._dist_of is not None:
             fields.pop("dist", None)
         return _restore, (self.__class__, fields, self._dist_of)
+
+
+def _is_of_word_characters(text: str) -> bool:
+    """Whether `[\\w.]+` matches the text, and it has more to it than `_` and `.`."""
+    return text.replace(".", "").replace("_", "").isalnum()
 
 
 def _key_of(other: object) -> "tuple[str, str, str] | None":

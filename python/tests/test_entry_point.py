@@ -156,6 +156,16 @@ def check_that_its_pattern_is_cpythons() -> None:
     assert ours.EntryPoint.pattern is own.pattern
 
 
+def check_that_the_reader_and_the_pattern_agree_on_word_characters() -> None:
+    import re
+
+    from epcache import _entry_point as ours
+
+    characters = list(map(chr, range(sys.maxunicode + 1)))
+    plain = {character for character in characters if ours._is_of_word_characters(character)}
+    assert plain | {".", "_"} == set(re.findall(r"[\w.]", "".join(characters)))
+
+
 def check_that_it_loads_what_it_refers_to() -> None:
     import os.path
 
