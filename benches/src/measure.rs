@@ -72,6 +72,34 @@ impl Summary {
     }
 }
 
+/// Runs the command as [`time`] does, and returns how long the processors worked for it, and for
+/// what it waited for.
+///
+/// What other programs do at the same time moves this much less than the time on the clock; waiting
+/// for a disk is not in it.
+///
+/// # Errors
+/// It can't be started or waited for, or fails.
+#[cfg(unix)]
+pub fn processor_time(command: &mut Command) -> Result<Duration> {
+    let usage = usage(command)?;
+    let time = |part: libc::timeval| {
+        let seconds = u64::try_from(part.tv_sec).unwrap_or(0);
+        let microseconds = u64::try_from(part.tv_usec).unwrap_or(0);
+        Duration::from_secs(seconds) + Duration::from_micros(microseconds)
+    };
+    Ok(time(usage.ru_utime) + time(usage.ru_stime))
+}
+
+/// There is no such number from this system.
+///
+/// # Errors
+/// Always.
+#[cfg(not(unix))]
+pub fn processor_time(_command: &mut Command) -> Result<Duration> {
+    anyhow::bail!("processor time is measured on Unix only")
+}
+
 /// What a process had resident at most, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeakMemory {
@@ -91,18 +119,18 @@ pub struct PeakMemory {
 /// It can't be started or waited for, or fails.
 #[cfg(unix)]
 pub fn peak_memory(command: &mut Command) -> Result<PeakMemory> {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    // The kernel counts in KiB, but for Apple's, which counts in bytes.
+    const UNIT: u64 = if cfg!(target_vendor = "apple") {
+        1
+    } else {
+        1024
+    };
     let floor = own_peak().unwrap_or(0);
-    let child = command
-        .spawn()
-        .with_context(|| format!("start {command:?}"))?;
-    let (status, bytes) =
-        wait_for_usage(child.id()).with_context(|| format!("wait for {command:?}"))?;
-    ensure!(status == 0, "{command:?} failed: wait status {status}");
-    Ok(PeakMemory { bytes, floor })
+    let peak = u64::try_from(usage(command)?.ru_maxrss).unwrap_or(0);
+    Ok(PeakMemory {
+        bytes: peak * UNIT,
+        floor,
+    })
 }
 
 /// There is no such number from this system.
@@ -114,19 +142,29 @@ pub fn peak_memory(_command: &mut Command) -> Result<PeakMemory> {
     anyhow::bail!("peak memory is measured on Unix only")
 }
 
-/// Waits for a child and returns its wait status and its peak memory in bytes.
+/// Runs the command as [`time`] does, and returns what the kernel says that it used.
+#[cfg(unix)]
+fn usage(command: &mut Command) -> Result<libc::rusage> {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let child = command
+        .spawn()
+        .with_context(|| format!("start {command:?}"))?;
+    let (status, usage) =
+        wait_for_usage(child.id()).with_context(|| format!("wait for {command:?}"))?;
+    ensure!(status == 0, "{command:?} failed: wait status {status}");
+    Ok(usage)
+}
+
+/// Waits for a child and returns its wait status and what it used.
 #[cfg(unix)]
 #[allow(
     unsafe_code,
     reason = "neither the standard library nor rustix offers wait4, and getrusage sums all children"
 )]
-fn wait_for_usage(pid: u32) -> io::Result<(i32, u64)> {
-    // The kernel counts in KiB, but for Apple's, which counts in bytes.
-    const UNIT: u64 = if cfg!(target_vendor = "apple") {
-        1
-    } else {
-        1024
-    };
+fn wait_for_usage(pid: u32) -> io::Result<(i32, libc::rusage)> {
     let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
     let mut status = 0;
     // SAFETY: a `rusage` is plain numbers, for which all zeros are valid.
@@ -134,8 +172,7 @@ fn wait_for_usage(pid: u32) -> io::Result<(i32, u64)> {
     loop {
         // SAFETY: both pointers are to live, writable values of the types that wait4 fills in.
         if unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) } == pid {
-            let peak = u64::try_from(usage.ru_maxrss).unwrap_or(0);
-            return Ok((status, peak * UNIT));
+            return Ok((status, usage));
         }
         let error = io::Error::last_os_error();
         if error.kind() != io::ErrorKind::Interrupted {
@@ -193,9 +230,20 @@ mod tests {
         }
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn who_waits_for_another_has_no_processor_time() {
+        let mut sleeping = Command::new("sleep");
+        sleeping.arg("0.2");
+        assert!(time(&mut sleeping).unwrap() >= Duration::from_millis(200));
+        assert!(processor_time(&mut sleeping).unwrap() < Duration::from_millis(100));
+    }
+
     #[test]
     fn a_command_that_fails_has_no_time() {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        assert!(time(command.arg("--no-such-option")).is_err());
+        command.arg("--no-such-option");
+        assert!(time(&mut command).is_err());
+        assert!(processor_time(&mut command).is_err());
     }
 }

@@ -31,7 +31,7 @@ use fuser::{
 const NOTHING_IS_REMEMBERED: Duration = Duration::ZERO;
 
 /// As many requests can be late at once: a network would not make one process wait for another's.
-const THREADS: usize = 4;
+const THREADS: usize = 16;
 
 /// A mounted [`SlowFs`]; dropped, it is unmounted.
 #[derive(Debug)]

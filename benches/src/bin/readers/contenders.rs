@@ -5,8 +5,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use clap::ValueEnum;
 use epcache_benches::machine;
 use epcache_benches::measure::{self, shuffled};
+use serde::Serialize;
 
 /// Something done before or after a run, untimed.
 pub(crate) type Action = Box<dyn FnMut() -> Result<()>>;
@@ -16,7 +18,7 @@ pub(crate) struct Contender {
     /// Unique in its section.
     pub(crate) name: &'static str,
     command: Command,
-    clock: Clock,
+    teller: Teller,
     before: Option<Action>,
     after: Option<Action>,
     counter: Option<Box<dyn Fn() -> u64>>,
@@ -25,21 +27,31 @@ pub(crate) struct Contender {
     pub(crate) counts: Vec<u64>,
 }
 
+/// Which time counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Clock {
+    /// What the one who waits sees
+    Wall,
+    /// What the processors work: on a machine that others use too
+    Processor,
+}
+
 /// Who says how long it took.
-enum Clock {
+enum Teller {
     /// From before the process is started until it has been waited for.
-    Process,
+    Process(Clock),
     /// The process itself, which prints a number of nanoseconds.
-    Printed,
+    Itself,
 }
 
 impl Contender {
     /// A whole process is timed.
-    pub(crate) fn process(name: &'static str, command: Command) -> Contender {
+    pub(crate) fn process(name: &'static str, command: Command, clock: Clock) -> Contender {
         Contender {
             name,
             command,
-            clock: Clock::Process,
+            teller: Teller::Process(clock),
             before: None,
             after: None,
             counter: None,
@@ -51,8 +63,8 @@ impl Contender {
     /// A part of a process is timed, by the process itself.
     pub(crate) fn inside(name: &'static str, command: Command) -> Contender {
         Contender {
-            clock: Clock::Printed,
-            ..Contender::process(name, command)
+            teller: Teller::Itself,
+            ..Contender::process(name, command, Clock::Wall)
         }
     }
 
@@ -80,9 +92,10 @@ impl Contender {
             before().with_context(|| format!("prepare {}", self.name))?;
         }
         let counted = self.counter.as_ref().map(|counter| counter());
-        let time = match self.clock {
-            Clock::Process => measure::time(&mut self.command),
-            Clock::Printed => printed_time(&mut self.command),
+        let time = match self.teller {
+            Teller::Process(Clock::Wall) => measure::time(&mut self.command),
+            Teller::Process(Clock::Processor) => measure::processor_time(&mut self.command),
+            Teller::Itself => printed_time(&mut self.command),
         };
         self.times.push(time.with_context(|| self.name)?);
         if let (Some(counter), Some(before)) = (&self.counter, counted) {

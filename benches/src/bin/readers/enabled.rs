@@ -37,12 +37,13 @@ pub(crate) fn measure(
             "where the cache is enabled importlib.metadata gives another answer for {group}"
         );
     }
+    let process = |name, command| Contender::process(name, command, workshop.clock);
     let mut contenders = vec![
-        Contender::process(NOTHING, plain.nothing()),
-        Contender::process(NOTHING_TWIN, twin.nothing()),
-        Contender::process(NOTHING_ENABLED, enabled.nothing()),
-        Contender::process(IMPORTLIB, plain.ask(Asked::Importlib, SMALL_GROUP)),
-        Contender::process(
+        process(NOTHING, plain.nothing()),
+        process(NOTHING_TWIN, twin.nothing()),
+        process(NOTHING_ENABLED, enabled.nothing()),
+        process(IMPORTLIB, plain.ask(Asked::Importlib, SMALL_GROUP)),
+        process(
             IMPORTLIB_ENABLED,
             enabled.ask(Asked::Importlib, SMALL_GROUP),
         ),

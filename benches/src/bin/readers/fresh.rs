@@ -52,11 +52,12 @@ pub(crate) fn measure(
     dists: usize,
     rounds: u32,
 ) -> Result<Section> {
-    let ask = |name, asked, group| Contender::process(name, venv.ask(asked, group));
+    let process = |name, command| Contender::process(name, command, workshop.clock);
+    let ask = |name, asked, group| process(name, venv.ask(asked, group));
     let mut contenders = vec![
-        Contender::process(NOTHING, venv.nothing()),
-        Contender::process(IMPORT, venv.code("import epcache")),
-        Contender::process(IMPORT_IMPORTLIB, venv.code("import importlib.metadata")),
+        process(NOTHING, venv.nothing()),
+        process(IMPORT, venv.code("import epcache")),
+        process(IMPORT_IMPORTLIB, venv.code("import importlib.metadata")),
         ask(IMPORTLIB, Asked::Importlib, SMALL_GROUP),
         ask(EXACT, Asked::Epcache("exact"), SMALL_GROUP),
         ask(FAST, Asked::Epcache("fast"), SMALL_GROUP),
@@ -111,10 +112,16 @@ pub(crate) fn measure(
 }
 
 /// The same with few distributions.
-pub(crate) fn measure_few(venv: &Venv, dists: usize, rounds: u32) -> Result<Section> {
-    let ask = |name, asked| Contender::process(name, venv.ask(asked, SMALL_GROUP));
+pub(crate) fn measure_few(
+    workshop: &Workshop,
+    venv: &Venv,
+    dists: usize,
+    rounds: u32,
+) -> Result<Section> {
+    let process = |name, command| Contender::process(name, command, workshop.clock);
+    let ask = |name, asked| process(name, venv.ask(asked, SMALL_GROUP));
     let mut contenders = vec![
-        Contender::process(NOTHING, venv.nothing()),
+        process(NOTHING, venv.nothing()),
         ask(IMPORTLIB, Asked::Importlib),
         ask(EXACT, Asked::Epcache("exact")),
         ask(FAST, Asked::Epcache("fast")),

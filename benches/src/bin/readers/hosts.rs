@@ -68,6 +68,7 @@ pub(crate) fn measure(workshop: &Workshop, dists: usize, rounds: u32) -> Result<
     plain.sync()?;
     enable(&enabled)?;
 
+    let process = |name, command| Contender::process(name, command, workshop.clock);
     let mut contenders = Vec::new();
     for (name, name_enabled, command) in HOSTS {
         let (said, said_enabled) = (said(&plain, command)?, said(&enabled, command)?);
@@ -75,8 +76,8 @@ pub(crate) fn measure(workshop: &Workshop, dists: usize, rounds: u32) -> Result<
             said == said_enabled,
             "{name} says something else where the cache is enabled:\n{said}\n---\n{said_enabled}"
         );
-        contenders.push(Contender::process(name, command(&plain)));
-        contenders.push(Contender::process(name_enabled, command(&enabled)));
+        contenders.push(process(name, command(&plain)));
+        contenders.push(process(name_enabled, command(&enabled)));
     }
     run_rounds(&mut contenders, rounds)?;
     let title = format!("{TITLE}, beside {dists} dists");

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 use epcache_benches::environment::SMALL_GROUP;
 
-use crate::contenders::{Contender, run_rounds};
+use crate::contenders::{Clock, Contender, run_rounds};
 use crate::report::{Limit, Section, Unit, estimate};
 use crate::venv::Venv;
 
@@ -21,33 +21,35 @@ const FAST_AGAIN: &str = "epcache, fast, call after call";
 /// for `importlib.metadata`, that is nothing.
 const FIRST: &str = "
 import importlib, importlib.metadata, sys, time
-module, group = sys.argv[1:]
-start = time.perf_counter_ns()
+module, group, clock = sys.argv[1:]
+now = getattr(time, clock)
+start = now()
 found = importlib.import_module(module).entry_points(group=group)
 [(one.group, one.name, one.value) for one in found]
-print(time.perf_counter_ns() - start)
+print(now() - start)
 ";
 
 /// Prints the nanoseconds that a call takes, the median of as many as take the time of a few
 /// calls of the slowest.
 const AGAIN: &str = "
 import importlib, importlib.metadata, sys, time
-module, group = sys.argv[1:]
+module, group, clock = sys.argv[1:]
+now = getattr(time, clock)
 ask = importlib.import_module(module).entry_points
 times = []
-begin = time.perf_counter_ns()
-while len(times) < 10 or time.perf_counter_ns() - begin < 200_000_000:
-    start = time.perf_counter_ns()
+begin = now()
+while len(times) < 10 or now() - begin < 200_000_000:
+    start = now()
     found = ask(group=group)
     [(one.group, one.name, one.value) for one in found]
-    times.append(time.perf_counter_ns() - start)
+    times.append(now() - start)
 print(sorted(times)[len(times) // 2])
 ";
 
 /// Times calls inside of processes.
-pub(crate) fn measure(venv: &Venv, rounds: u32) -> Result<Section> {
-    let importlib = |code| ask(venv, code, "importlib.metadata", "off");
-    let epcache = |code, mode| ask(venv, code, "epcache", mode);
+pub(crate) fn measure(venv: &Venv, clock: Clock, rounds: u32) -> Result<Section> {
+    let importlib = |code| ask(venv, clock, code, "importlib.metadata", "off");
+    let epcache = |code, mode| ask(venv, clock, code, "epcache", mode);
     let mut contenders = vec![
         Contender::inside(IMPORTLIB_FIRST, importlib(FIRST)),
         Contender::inside(EXACT_FIRST, epcache(FIRST, "exact")),
@@ -75,10 +77,14 @@ pub(crate) fn measure(venv: &Venv, rounds: u32) -> Result<Section> {
     Ok(section)
 }
 
-fn ask(venv: &Venv, code: &str, module: &str, mode: &str) -> Command {
+fn ask(venv: &Venv, clock: Clock, code: &str, module: &str, mode: &str) -> Command {
+    let clock = match clock {
+        Clock::Wall => "perf_counter_ns",
+        Clock::Processor => "process_time_ns",
+    };
     let mut command = venv.code(code);
     command
-        .args([module, SMALL_GROUP])
+        .args([module, SMALL_GROUP, clock])
         .env("EPCACHE_MODE", mode);
     command
 }

@@ -28,6 +28,7 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, ValueEnum};
 use epcache_benches::machine::Machine;
 
+use contenders::Clock;
 use report::Report;
 use venv::Workshop;
 
@@ -56,6 +57,10 @@ struct Arguments {
     /// How late each operation of the slow file system is, in microseconds
     #[arg(long, default_value_t = 500, value_name = "MICROSECONDS")]
     delay: u32,
+
+    /// Which time counts, for whole processes on a warm disk
+    #[arg(long, value_enum, default_value_t = Clock::Wall)]
+    clock: Clock,
 
     /// Also measure real applications, which are installed from the package index
     #[arg(long)]
@@ -133,22 +138,27 @@ fn compare(
 
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../python/epcache");
     let reader = arguments.reader.as_deref().unwrap_or(&beside);
-    let workshop = Workshop::set_up(machine, reader, &scratch)?;
+    let workshop = Workshop::set_up(machine, reader, &scratch, arguments.clock)?;
     let wanted = |part| arguments.only.is_empty() || arguments.only.contains(&part);
     let dists = usize::try_from(arguments.dists).context("count distributions")?;
 
-    let mut report = Report::new(machine);
+    let mut report = Report::new(machine, arguments.clock);
     // The other parts compare with this one: it is made in any case, and never changed.
     let fresh = fresh::prepare(&workshop, "fresh", dists)?;
     if wanted(Part::Fresh) {
         report.add(fresh::measure(&workshop, &fresh, dists, arguments.rounds)?);
         if dists > FEW_DISTS {
             let few = fresh::prepare(&workshop, "few", FEW_DISTS)?;
-            report.add(fresh::measure_few(&few, FEW_DISTS, arguments.rounds)?);
+            report.add(fresh::measure_few(
+                &workshop,
+                &few,
+                FEW_DISTS,
+                arguments.rounds,
+            )?);
         }
     }
     if wanted(Part::Loaded) {
-        report.add(loaded::measure(&fresh, arguments.rounds)?);
+        report.add(loaded::measure(&fresh, arguments.clock, arguments.rounds)?);
     }
     if wanted(Part::Stale) {
         report.add(stale::measure(&workshop, &fresh, dists, arguments.rounds)?);

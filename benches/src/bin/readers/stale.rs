@@ -39,16 +39,18 @@ pub(crate) fn measure(
         command.env("EPCACHE_ON_STALE", on_stale);
         command
     };
+    let syncing = ask(&refreshed, Asked::Epcache("exact"), "sync");
     let listing = format!("import os; os.listdir({:?})", fresh.site_packages);
+    let process = |name, command| Contender::process(name, command, workshop.clock);
     let mut contenders = vec![
-        Contender::process(NOTHING, fresh.nothing()),
-        Contender::process(LISTING, fresh.code(&listing)),
-        Contender::process(IMPORTLIB, stale.ask(Asked::Importlib, SMALL_GROUP)),
-        Contender::process(EXACT, ask(fresh, Asked::Epcache("exact"), "ignore")),
-        Contender::process(FAST, ask(fresh, Asked::Epcache("fast"), "ignore")),
-        Contender::process(EXACT_STALE, ask(&stale, Asked::Epcache("exact"), "ignore")),
-        Contender::process(FAST_STALE, ask(&stale, Asked::Epcache("fast"), "ignore")),
-        starts_a_sync(&refreshed, ask(&refreshed, Asked::Epcache("exact"), "sync")),
+        process(NOTHING, fresh.nothing()),
+        process(LISTING, fresh.code(&listing)),
+        process(IMPORTLIB, stale.ask(Asked::Importlib, SMALL_GROUP)),
+        process(EXACT, ask(fresh, Asked::Epcache("exact"), "ignore")),
+        process(FAST, ask(fresh, Asked::Epcache("fast"), "ignore")),
+        process(EXACT_STALE, ask(&stale, Asked::Epcache("exact"), "ignore")),
+        process(FAST_STALE, ask(&stale, Asked::Epcache("fast"), "ignore")),
+        starts_a_sync(process(EXACT_SYNC, syncing), &refreshed),
     ];
     run_rounds(&mut contenders, rounds)?;
     refreshed.check_that_answers_agree(&modes)?;
@@ -74,10 +76,10 @@ pub(crate) fn measure(
 }
 
 /// Stale anew before each run; afterwards the sync that was started is waited for, untimed.
-fn starts_a_sync(venv: &Rc<Venv>, command: std::process::Command) -> Contender {
+fn starts_a_sync(contender: Contender, venv: &Rc<Venv>) -> Contender {
     let (before, after) = (Rc::clone(venv), Rc::clone(venv));
     let mut number = 0;
-    Contender::process(EXACT_SYNC, command)
+    contender
         .before(move || {
             number += 1;
             before.add_dist(number, SMALL_GROUP)?;

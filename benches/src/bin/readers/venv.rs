@@ -12,6 +12,8 @@ use epcache_benches::environment::{self, PathEntry};
 use epcache_benches::machine::{self, Machine};
 use epcache_benches::measure;
 
+use crate::contenders::Clock;
+
 /// After this long a stamp is old enough to be believed, so `sync` does not wait for it: the
 /// rule says 100 ms.
 const STAMPS_ARE_OLD: Duration = Duration::from_millis(150);
@@ -69,6 +71,8 @@ pub(crate) struct Workshop<'a> {
     /// The reader's sources, a directory named `epcache`.
     pub(crate) reader: &'a Path,
     pub(crate) scratch: &'a Path,
+    /// Which time counts.
+    pub(crate) clock: Clock,
     /// An interpreter that has pip, which the measured environments do not.
     pip: PathBuf,
     /// What is asked for, once, from the package index; why not, where it could not be had.
@@ -81,6 +85,7 @@ impl<'a> Workshop<'a> {
         machine: &'a Machine,
         reader: &'a Path,
         scratch: &'a Path,
+        clock: Clock,
     ) -> Result<Workshop<'a>> {
         ensure!(
             !scratch.starts_with("/tmp"),
@@ -99,6 +104,7 @@ impl<'a> Workshop<'a> {
             machine,
             reader,
             scratch,
+            clock,
             pip: tools.join("bin/python"),
             stevedore: Err("not asked for".to_owned()),
         };
