@@ -163,7 +163,7 @@ def _name_in_metadata(path_entry: str, metadata_dir: str, problems: "list[str]")
             # As CPython does, for what it makes of folded lines.
             name = _adapters.Message(message_from_string(text)).get("Name")
             if name is not None:
-                return normalize(str(name)) or None
+                return normalize(str(name))
             break
     problems.append(f"{path}: its name is nowhere to be found")
     return None
