@@ -127,7 +127,7 @@ def _try_to_start(command: str, root: str, path_entries: "list[str]") -> None:
     finally:
         for claim in claims.values():
             os.close(claim)
-        _reap(_PATIENCE if claims else 0.0)
+        reap(_PATIENCE if claims else 0.0)
 
 
 def _is_rested(path_entry: str) -> bool:
@@ -179,8 +179,11 @@ def _inheritable() -> "Iterator[int]":
             pass
 
 
-def _reap(patience: float = 0.0) -> None:
-    """Take note of children that have ended, which else stay as zombies."""
+def reap(patience: float = 0.0) -> None:
+    """Take note of children that have ended, which else stay as zombies.
+
+    Nearly always done before `found_stale` returns; else by a later call, of this or of that.
+    """
     import time
 
     pause, waited = 0.0005, 0.0

@@ -55,12 +55,13 @@ class Refreshes:
 
     def install(self, *lines: str) -> None:
         """Let the command run these lines of shell first."""
-        script = self.directory / "epcache"
+        script = self.directory / "new"
         log = shlex.quote(str(self._log))
         text = ["#!/bin/sh", f'echo "$$ $*" >> {log}', *lines]
         text.append(f'exec {shlex.quote(str(self.command))} "$@"')
         script.write_text("\n".join(text) + "\n")
         script.chmod(0o755)
+        script.rename(self.directory / "epcache")  # a shell goes on reading the old one
 
     def hold(self) -> None:
         """Let the command wait, without a process of its own that would hold what it inherited."""
@@ -658,12 +659,14 @@ def test_a_child_that_ends_late_is_taken_note_of_at_a_later_call(
         epcache.entry_points()
         [(_, pid)] = _refresh._children
         if os.fork() == 0:
-            _refresh._reap()
+            _refresh.reap()
             os._exit(0 if _refresh._children == [] else 1)
         print(os.wait()[1])
         gate = os.open({str(tmp_path / "gate")!r}, os.O_WRONLY)
         os.write(gate, b"go\\n")
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        _refresh._AT_REST = 60  # no other refresh
+        os.mkdir({str(site / "new-1.dist-info")!r})
         epcache.entry_points()
         print(_refresh._children)
         try:
@@ -757,6 +760,25 @@ def test_nothing_of_a_refresh_is_open_in_the_program_afterwards(
     """
     assert reader(code, [site], env=refreshes.env).stdout == "True\n"
     refreshes.wait_for(1, site)
+
+
+def test_a_program_that_asks_for_many_groups_in_a_row_tries_once(
+    reader: Reader, refreshes: Refreshes, site: Path
+) -> None:
+    code = """
+        opened = []
+        def note(event, arguments):
+            if event == "open" and str(arguments[0]).endswith("/.refresh"):
+                opened.append(arguments[0])
+        sys.addaudithook(note)
+        for number in range(50):
+            epcache.entry_points(group=f"group{number}")
+        print(len(opened), len(set(opened)))
+    """
+    refreshes.hold()
+    [tries, claims] = reader(code, [site], env=refreshes.env).stdout.split()
+    assert (tries, claims) == ("1", "1")
+    assert refreshes.times(site) == 1
 
 
 def test_a_sandbox_that_forbids_to_start_programs_is_respected_in_silence(

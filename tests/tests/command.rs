@@ -1378,9 +1378,9 @@ fn a_long_sync_shows_its_progress_on_a_terminal_and_clears_it() {
     let scratch = Scratch::new();
     let path_entry = installed(&scratch);
     // A whole second is believed only when it is 2 s old: until then it is waited for.
-    let now = std::time::SystemTime::now();
+    let now = SystemTime::now();
     let now = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    let second = std::time::UNIX_EPOCH + std::time::Duration::from_secs(now);
+    let second = std::time::UNIX_EPOCH + Duration::from_secs(now);
     fs::File::open(&path_entry)
         .unwrap()
         .set_modified(second)
