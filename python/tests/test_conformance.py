@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from conftest import REPOSITORY, Judge, Reader
 
 # The builder of the cases, which all their runners use.

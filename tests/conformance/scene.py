@@ -40,11 +40,12 @@ shift
 exec "$@"
 """
 
-# Changes show after a tick of the clock, 10 ms at most; on file systems with whole seconds, after one.
+# A change shows after a tick of the clock, which is 10 ms at most; or, where a file system keeps
+# whole seconds, after one.
 PATIENCE_IN_SECONDS = 5.0
 
 PLACEHOLDER = re.compile(
-    r"\{(path|stamp|linked-stamp|mtime-seconds|hex|repeat):([^{}|]*)((?:\|[a-z]+[-+=]\d*)*)\}"
+    r"\{(path|stamp|linked-stamp|mtime-seconds|hex|repeat):([^{}|]*)((?:\|[a-z]+(?:[-+]\d+|=))*)\}"
 )
 ADJUSTMENT = re.compile(r"\|([a-z]+)([-+=])(\d*)")
 
@@ -85,7 +86,9 @@ def build(name: str, case: dict[str, Any], directory: Path) -> dict[str, Any]:
         **told,
         "path": path,
         "roots": [WELL_KNOWN.get(root, str(directory / root)) for root in roots],
-        "launcher": launcher({WELL_KNOWN[root]: directory / root for root in WELL_KNOWN if root in roots}),
+        "launcher": launcher(
+            {WELL_KNOWN[root]: directory / root for root in WELL_KNOWN if root in roots}
+        ),
         "questions": [
             {
                 "mode": mode,
@@ -125,7 +128,7 @@ def launcher(mounts: Mapping[str, Path]) -> list[str]:
 @functools.cache
 def can_mount() -> bool:
     """Whether this user can mount things where nobody else sees it."""
-    command = launcher({target: CASES for target in WELL_KNOWN.values()})
+    command = launcher(dict.fromkeys(WELL_KNOWN.values(), CASES))
     try:
         return subprocess.run([*command, "true"], capture_output=True).returncode == 0
     except FileNotFoundError:
@@ -139,7 +142,7 @@ class Scene:
         self.directory = directory
         directory.mkdir(parents=True)
 
-    def apply(self, mapping: Mapping[str, Node]) -> None:
+    def apply(self, mapping: dict[str, Node]) -> None:
         """Makes what a mapping of names to nodes says. Then, from the inside out, gives each its
         owner, mode and time: none is changed any more by what is made in it."""
         for name, node in mapping.items():
@@ -218,9 +221,9 @@ class Scene:
             fields["ctime"] = stat.st_ctime_ns
             return "{inode}:{size}:{mtime}:{ctime}".format(**adjust(fields, adjustments))
         fields |= {"mode": stat.st_mode, "uid": stat.st_uid, "gid": stat.st_gid}
-        fields["born"] = birth_time(place)
+        fields |= birth_time(place)
         fields = adjust(fields, adjustments)
-        born = "" if fields["born"] is None else f".{fields['born']}"
+        born = f".{fields['born']}" if "born" in fields else ""
         return "{inode}:{size}:{mtime}:p{mode:o}.{uid}.{gid}".format(**fields) + born
 
     def wait_until_a_change_shows(self) -> None:
@@ -237,27 +240,23 @@ class Scene:
         probe.unlink()
 
 
-def adjust(
-    fields: dict[str, int | None], adjustments: list[tuple[str, str, str]]
-) -> dict[str, int | None]:
+def adjust(fields: dict[str, int], adjustments: list[tuple[str, str, str]]) -> dict[str, int]:
     """The fields with `|field+1` added, `|field-1` subtracted, and `|field=` left out."""
+    adjusted = dict(fields)
     for field, sign, number in adjustments:
-        value = fields[field]
         if sign == "=":
-            fields[field] = int(number) if number else None
-        elif value is not None:
-            fields[field] = value + int(sign + number)
-    return fields
+            adjusted.pop(field, None)
+        else:
+            adjusted[field] += int(sign + number)
+    return adjusted
 
 
-def birth_time(place: Path) -> int | None:
-    """In nanoseconds since 1970, if the file system tells: Python can't ask, but coreutils can."""
-    output = subprocess.run(
-        ["stat", "--dereference", "--format=%.9W", place], capture_output=True, text=True, check=True
-    )
-    seconds, nanoseconds = output.stdout.strip().split(".")
-    born = int(seconds) * 1_000_000_000 + int(nanoseconds)
-    return born if born != 0 else None
+def birth_time(place: Path) -> dict[str, int]:
+    """In nanoseconds since 1970, if the file system tells. Python can't ask, but coreutils can."""
+    command = ["stat", "--dereference", "--format=%.9W", str(place)]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    born = int(output.strip().replace(".", ""))
+    return {"born": born} if born else {}
 
 
 def give_attributes(place: Path, node: dict[str, Any]) -> None:
