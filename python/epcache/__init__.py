@@ -8,12 +8,12 @@ whatever is in the cache. `Cache` is for programs that decide themselves whether
 one; `patch` for programs that can't be changed.
 """
 
-from epcache._cache import Cache, environment_cache
-from epcache._entry_point import EntryPoint, EntryPoints
+from ._cache import Cache, environment_cache
+from ._entry_point import EntryPoint, EntryPoints
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from epcache._patch import Patch
+    from ._patch import Patch
 
 __all__ = [
     "BrokenMetadataWarning",
@@ -50,6 +50,6 @@ def entry_points(**params: object) -> EntryPoints:
 def patch(cache: "Cache | None" = None) -> "Patch":
     """Serves `importlib.metadata` itself from a cache, in this process, until the object that is
     returned is told to `undo()` it or, used as a context manager, is left."""
-    from epcache._patch import Patch
+    from ._patch import Patch
 
     return Patch(cache)

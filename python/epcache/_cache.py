@@ -10,13 +10,13 @@ Nothing is imported beyond what a bare interpreter has loaded.
 import os
 import sys
 
-from epcache._entry_point import EntryPoint, EntryPoints, _Dist
+from ._entry_point import EntryPoint, EntryPoints, _Dist
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from epcache._source import Read
+    from ._source import Read
 
     # The number of its dist, which of that dist's entries it is, group, name, value.
     Entry = tuple[int, int, str, str, str]
@@ -304,7 +304,7 @@ class Cache:
         name, value), or None where its source must be read. The whole is None where
         `importlib.metadata` must be asked.
         """
-        from epcache import _views
+        from . import _views
 
         return _views.dists(self, path_entry)
 
@@ -314,7 +314,7 @@ class Cache:
         if len(finders) == 1 and is_own(finders[0]):
             found = self.answer([self.view(item, call) for item in sys.path], group, call)
         else:
-            from epcache import _finders
+            from . import _finders
 
             found = _finders.find(self, finders, group, call)
         self.refresh(call)
@@ -327,7 +327,7 @@ class Cache:
     def refresh(self, call: Call) -> None:
         """Has done what is to be done about path entries that no fresh index answered for."""
         if call.missed and self.on_stale != "ignore":
-            from epcache import _refresh
+            from . import _refresh
 
             root = next((path for path, kind in self.roots if kind == USER), None)
             _refresh.found_stale(root, call.missed, self.on_stale)
@@ -356,13 +356,13 @@ class Cache:
     def view(self, item: object, call: Call) -> View:
         """What answers for one item of `sys.path`: see "Which one answers" in `docs/format.md`."""
         if type(item) is not str or not _POSIX:
-            from epcache import _finders
+            from . import _finders
 
             return _finders.view_of_odd(self, item, call)
         if self.mode == "off" or not is_cacheable(item):
             return NOTHING if self.mode == "only" else self.listed(item)
         if self.mode == "only":
-            from epcache import _views
+            from . import _views
 
             return _views.unchecked(item, call)
         try:
@@ -376,7 +376,7 @@ class Cache:
         if index is None:
             return self._not_fresh(item, stat, stale, call)
         if index.has_unindexed():
-            from epcache import _views
+            from . import _views
 
             return _views.completed(self, item, index)
         return View(item, index)
@@ -422,13 +422,13 @@ class Cache:
         call: Call,
     ) -> View:
         if stale is not None:
-            from epcache import _views
+            from . import _views
 
             call.missed.append((path_entry, True))
             return _views.repaired(self, path_entry, stale[0], stale[1])
         for root, kind in call.roots:
             if kind == VENDOR and os.path.lexists(root + path_entry):
-                from epcache import _views
+                from . import _views
 
                 view = _views.vouched(self, root, path_entry, stat)
                 if view is not None:
@@ -443,7 +443,7 @@ class Cache:
         names = self.listed_names(path_entry)
         if isinstance(names, View):
             return names
-        from epcache import _views
+        from . import _views
 
         return _views.source(self, path_entry, names)
 
@@ -453,13 +453,13 @@ class Cache:
         try:
             names = os.listdir(path_entry or ".")
         except NotADirectoryError:
-            from epcache import _finders
+            from . import _finders
 
             return _finders.view_of(path_entry)  # a zip, perhaps
         except OSError:
             return NOTHING
         except ValueError as error:
-            from epcache import _views
+            from . import _views
 
             _views.warn_of([f"{path_entry!r} on sys.path: {error}"])
             return NOTHING
@@ -496,7 +496,7 @@ def is_own(finder: object) -> bool:
     if finder is not _importlib.PathFinder:
         return False
     names = getattr(finder.find_distributions, "__globals__", {})
-    return names is vars(_importlib) or names.get("__name__") == "epcache._patch"
+    return names is vars(_importlib) or names.get("__name__", "").endswith("epcache._patch")
 
 
 def is_cacheable(path_entry: str) -> bool:
@@ -687,7 +687,7 @@ def _configured(
         user = _user_directory("XDG_CONFIG_HOME", ".config", "Library/Application Support")
         for file in (user and f"{user}/epcache/epcache.ini", "/etc/epcache/epcache.ini"):
             if file and os.path.exists(file):
-                from epcache import _config
+                from . import _config
 
                 mode, paths = _config.complete(file, mode, paths)
     return mode or "exact", paths, on_stale or "sync"

@@ -6,7 +6,7 @@ it is told by a warning and by `epcache paths`, and passed over.
 
 import os
 
-from epcache._cache import MODES, OPEN_FLAGS, REGULAR, is_trusted
+from ._cache import MODES, OPEN_FLAGS, REGULAR, is_trusted
 
 # The largest configuration that is read, in bytes.
 _MAX_CONFIG = 1 << 20

@@ -9,18 +9,18 @@ import importlib.metadata
 import os
 import sys
 
-from epcache._cache import NOTHING, View, is_own
-from epcache._entry_point import EntryPoint
-from epcache._source import Read
-from epcache._views import MixedView, warn_of
+from ._cache import NOTHING, View, is_own
+from ._entry_point import EntryPoint
+from ._source import Read
+from ._views import MixedView, warn_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from epcache._cache import Cache, Call
-    from epcache._entry_point import EntryPoint
+    from ._cache import Cache, Call
+    from ._entry_point import EntryPoint
 
 
 def find(

@@ -8,7 +8,7 @@ CPython raises, the least that is broken is left out and told as a problem.
 import os
 import time
 
-from epcache._cache import OPEN_FLAGS, REGULAR, SUFFIXES, stamp_of, stamp_of_linked
+from ._cache import OPEN_FLAGS, REGULAR, SUFFIXES, stamp_of, stamp_of_linked
 
 # The largest text that is read, in bytes, as for the command.
 MAX_SOURCE = 8 << 20

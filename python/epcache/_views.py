@@ -7,8 +7,8 @@ for it. `docs/format.md`, "Which one answers", says which is built when.
 import os
 import sys
 
-from epcache import _source
-from epcache._cache import (
+from . import _source
+from ._cache import (
     NOTHING,
     SUFFIXES,
     Damaged,
@@ -20,14 +20,14 @@ from epcache._cache import (
     load,
     read_trusted,
 )
-from epcache._source import MAX_SOURCE, Read
+from ._source import MAX_SOURCE, Read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from epcache._cache import Cache, Call, Entry
-    from epcache._entry_point import EntryPoint
+    from ._cache import Cache, Call, Entry
+    from ._entry_point import EntryPoint
 
     # Of a dist, its number in the index, or what was read for it.
     Backing = int | Read
@@ -110,7 +110,7 @@ def warn_of(problems: "Iterable[str]") -> None:
         if problem not in _told:
             import warnings
 
-            from epcache import BrokenMetadataWarning
+            from . import BrokenMetadataWarning
 
             _told.add(problem)
             warnings.warn(
@@ -141,7 +141,7 @@ def completed(cache: "Cache", path_entry: str, index: Index) -> View:
     if not index.has_unindexed():
         return View(path_entry, index)
     if os.path.isfile(path_entry):
-        from epcache import _finders
+        from . import _finders
 
         return _finders.view_of(path_entry)  # in a zip
     return repaired(cache, path_entry, index, [])
