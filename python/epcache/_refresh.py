@@ -81,7 +81,7 @@ def found_stale(
 
 
 def _find_command() -> "str | None":
-    from epcache._command import find_command
+    from ._command import find_command
 
     try:
         return find_command()
@@ -96,7 +96,7 @@ def _warn_once(path_entry: str, advice: str) -> None:
         return
     import warnings
 
-    from epcache import StaleCacheWarning
+    from . import StaleCacheWarning
 
     package = os.path.dirname(__file__)
     level = 1

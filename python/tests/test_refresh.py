@@ -6,6 +6,7 @@ real one; where a test holds it up, it waits for the test first.
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import time
@@ -228,6 +229,29 @@ for point in epcache.entry_points():
     assert "epcache._refresh" not in again.stdout.split()
 
 
+def test_a_copy_of_the_reader_in_another_package_refreshes_too(
+    reader: Reader, refreshes: Refreshes, site: Path, make_dist: MakeDist, tmp_path: Path
+) -> None:
+    package = tmp_path / "lib" / "program"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    shutil.copytree(PACKAGE_DIRECTORY / "epcache", package / "vendored")
+    code = f"""
+        for name in [name for name in sys.modules if name.split(".")[0] == "epcache"]:
+            del sys.modules[name]
+        sys.path.append({str(package.parent)!r})
+        from program import vendored
+        print(len(vendored.entry_points()), "epcache" in sys.modules)
+    """
+    assert reader(code, [site], env=refreshes.env).stdout == "3 False\n"
+    refreshes.wait_for(1, site)
+    refreshes.wait_for_end()
+    make_stale(make_dist, site)
+    output = reader(code, [site], env={**refreshes.env, "EPCACHE_ON_STALE": "warn"})
+    assert output.stdout == "4 False\n"
+    assert "StaleCacheWarning" in output.stderr
+
+
 def test_one_refresh_is_for_all_path_entries_that_need_it(
     reader: Reader, refreshes: Refreshes, site: Path, make_dist: MakeDist, tmp_path: Path
 ) -> None:
@@ -405,6 +429,25 @@ def test_one_warning_for_each_path_entry_that_stays_stale(
     assert "never" not in output.stdout
     assert output.stderr == ""
     assert refreshes.started() == []
+
+
+def test_a_warning_points_to_who_asked_and_is_an_error_only_where_that_is_wanted(
+    reader: Reader, site: Path, sync: Sync, make_dist: MakeDist
+) -> None:
+    sync([site])
+    make_stale(make_dist, site)
+    code = "def ask():\n    epcache.entry_points()\nask()"
+    env = {"EPCACHE_ON_STALE": "warn"}
+    output = reader(code, [site], env=env)
+    line = output.stderr.partition(" ")[0]
+    assert line.startswith("<string>:")
+    assert "run 'epcache sync'" in output.stderr
+    flags = ["-W", "error::UserWarning"]
+    raised = reader(code, [site], env=env, flags=flags, check=False)
+    assert raised.returncode == 1
+    assert "StaleCacheWarning" in raised.stderr.splitlines()[-1]
+    [_, asked] = [text for text in raised.stderr.splitlines() if 'File "<string>"' in text]
+    assert f"line {line.split(':')[1]}," in asked
 
 
 def test_a_user_who_wants_nothing_gets_nothing(
