@@ -95,9 +95,9 @@ def find_interpreters() -> list[Path]:
     # A virtual environment's python is a link to the one that counts; a shim (of pyenv, say)
     # decides by its own name what to run, and keeps that.
     programs = {
-        real if (real := candidate.resolve()).name.startswith("python3") else candidate
-        for candidate in candidates
-        if candidate.is_file() and os.access(candidate, os.X_OK)
+        real if (real := Path(os.path.realpath(item))).name.startswith("python3") else item
+        for item in candidates
+        if os.path.isfile(item) and os.access(item, os.X_OK)
     }
     newest: dict[int, tuple[tuple[int, int, int], bool, Path]] = {}
     for program in sorted(programs):
@@ -319,12 +319,16 @@ def judge(interpreters: list[Path]) -> Iterator[Judge]:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """The environment of a user who has nothing yet: home, cache and configuration are the test's.
+    """The environment of a user who has nothing yet; home, cache and settings are the test's."""
+    return environment_of(tmp_path / "home")
+
+
+def environment_of(home: Path) -> dict[str, str]:
+    """The environment of a user with this home, which is made if there is none.
 
     A stale cache is let be, so that nothing runs in the background but where a test asks for it.
     """
     inherited = {key: value for key, value in os.environ.items() if key not in FOREIGN_VARIABLES}
-    home = tmp_path / "home"
     home.mkdir(mode=0o700, exist_ok=True)
     return {
         **inherited,

@@ -16,7 +16,14 @@ from pathlib import Path
 
 import pytest
 
-from conftest import BUILD_PATIENCE, FOREIGN_VARIABLES, REPOSITORY, missing, succeed
+from conftest import (
+    BUILD_PATIENCE,
+    FOREIGN_VARIABLES,
+    REPOSITORY,
+    environment_of,
+    missing,
+    succeed,
+)
 
 PACKAGE = REPOSITORY / "python" / "epcache"
 
@@ -116,9 +123,11 @@ def venv(tmp_path: Path, interpreter: Path, environment: dict[str, str]) -> Venv
     return Venv(tmp_path / "venv", interpreter, environment)
 
 
-@pytest.fixture
-def installed(venv: Venv, wheel: Path) -> Venv:
-    """A virtual environment with the wheel."""
+@pytest.fixture(scope="session")
+def installed(interpreter: Path, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Venv:
+    """A virtual environment with the wheel, for all tests that take nothing from it."""
+    directory = tmp_path_factory.mktemp("installed")
+    venv = Venv(directory / "venv", interpreter, environment_of(directory / "home"))
     venv.pip("install", "--no-index", wheel)
     return venv
 
@@ -221,7 +230,7 @@ def test_the_module_finds_the_command_that_came_with_it(installed: Venv) -> None
 
 
 def test_the_installed_module_answers_from_what_the_installed_command_has_written(
-    installed: Venv, tmp_path: Path
+    installed: Venv,
 ) -> None:
     site_packages = installed.run(
         "python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"
