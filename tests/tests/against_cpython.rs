@@ -60,6 +60,9 @@ const ROUNDS_PER_PATCH: u64 = 5;
 /// The modes in which the reader is asked.
 const MODES: [&str; 4] = ["exact", "off", "fast", "only"];
 
+/// In so many cases, each mode must have been compared once at least. (It is about 300 times.)
+const CASES_PER_COMPARISON: u64 = 100;
+
 /// No pool of names has it.
 const MISSING_GROUP: &str = "no-such-group";
 
@@ -118,11 +121,8 @@ fn every_query_answers_what_cpython_answers_whatever_happens_to_sources_and_cach
     let comparisons = comparisons.0.into_inner().unwrap();
     println!("stages at which the reader was compared, by mode: {comparisons:?}");
     // Two of the modes are compared only where they must be exact: that must not be nowhere.
-    let is_enough = |mode| {
-        comparisons
-            .get(mode)
-            .is_some_and(|count| *count >= cases / 2)
-    };
+    let is_enough =
+        |mode| comparisons.get(mode).copied().unwrap_or_default() >= cases / CASES_PER_COMPARISON;
     assert!(readers.is_empty() || MODES.into_iter().all(is_enough));
 }
 
