@@ -40,7 +40,7 @@ _MAX_AT_ONCE = 32
 
 # How long to wait for the child that starts the refresh and ends, in seconds. It takes some 2 ms;
 # then the host program has no child that it did not start.
-_PATIENCE = 0.03
+_PATIENCE = 0.01
 
 # What a user has set for this process is not meant for that one, which is told all it needs.
 _OWN_VARIABLES = ("EPCACHE_MODE", "EPCACHE_ON_STALE", "EPCACHE_PATH")
@@ -186,7 +186,7 @@ def reap(patience: float = 0.0) -> None:
     """
     import time
 
-    pause, waited = 0.0005, 0.0
+    pause, deadline = 0.0005, time.monotonic() + patience
     while True:
         for child in list(_children):
             owner, pid = child
@@ -195,10 +195,9 @@ def reap(patience: float = 0.0) -> None:
                     _children.remove(child)
                 except ValueError:
                     pass  # another thread did
-        if not _children or waited >= patience:
+        if not _children or time.monotonic() >= deadline:
             return
         time.sleep(pause)
-        waited += pause
         pause *= 2
 
 
