@@ -331,6 +331,8 @@ class Cache:
 
             root = next((path for path, kind in self.roots if kind == USER), None)
             _refresh.found_stale(root, call.missed, self.on_stale)
+        elif f"{__package__}._refresh" in sys.modules:
+            sys.modules[f"{__package__}._refresh"].reap()  # what an earlier call started
 
     def answer(
         self, views: "Iterable[View]", group: "str | None", call: Call
