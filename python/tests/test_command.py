@@ -252,6 +252,17 @@ def test_help_is_the_commands_and_tells_of_what_only_python_can_do(
     assert [line.split()[0] for line in rest.splitlines()[2:]] == ["enable", "disable"]
 
 
+@pytest.mark.parametrize("word", ["enable", "disable"])
+def test_what_only_python_can_do_needs_no_command(
+    tmp_path: Path, environment: dict[str, str], bare_python: str, word: str
+) -> None:
+    install(tmp_path / "src")
+
+    output = python_m(tmp_path / "src", word, "--help", env=environment, python=bare_python)
+
+    assert output.stdout.startswith(f"usage: python -m epcache {word} ")
+
+
 def test_a_reader_of_help_that_has_read_enough_is_no_error(
     tmp_path: Path, environment: dict[str, str], bare_python: str
 ) -> None:
