@@ -171,8 +171,10 @@ def _ours(path: str) -> "str | None":
         return None
     except OSError as error:
         raise Refused(f"can't read {path}: {error.strerror}; look at it, and remove it") from error
-    with open(descriptor, "rb") as file:
-        content = file.read(MAX_FILE) if _is_regular(descriptor) else b""
+    try:
+        content = os.read(descriptor, MAX_FILE) if _is_regular(descriptor) else b""
+    finally:
+        os.close(descriptor)
     if MARK.encode() not in content:
         raise Refused(f"{path} is not what epcache wrote; look at it, and remove it")
     return content.decode("utf-8", "replace")
