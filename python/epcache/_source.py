@@ -154,8 +154,11 @@ def _is_settled(check: str, began: int) -> bool:
 def _name_in_metadata(path_entry: str, metadata_dir: str, problems: "list[str]") -> "str | None":
     """The normalized name from METADATA, PKG-INFO, or the dist itself if it is a file."""
     path = os.path.join(path_entry, metadata_dir)
+    told = len(problems)
     for file in (os.path.join(path, "METADATA"), os.path.join(path, "PKG-INFO"), path):
         text, _ = _text(file, problems)
+        if len(problems) > told:
+            return None  # CPython fails here, and looks no further
         if text:
             from email import message_from_string
             from importlib.metadata import _adapters  # type: ignore[attr-defined]
