@@ -7,6 +7,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::judge::Entry;
 use crate::oracle::{Answer, hex, lossy, pythons, unhex};
 use crate::talk::Talk;
 
@@ -108,6 +109,18 @@ fn start(python: &Path) -> Talk {
             .args(["-c", SOURCE])
             .arg(hex(&package)),
     )
+}
+
+impl From<Answer> for Entry {
+    fn from(answer: Answer) -> Self {
+        Self {
+            group: answer.group,
+            name: answer.name,
+            value: answer.value,
+            metadata_dir: answer.metadata_dir,
+            path_entry: answer.path_entry,
+        }
+    }
 }
 
 fn read_reply(reply: &Value) -> Result<Reply, String> {

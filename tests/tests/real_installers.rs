@@ -1,5 +1,6 @@
 //! The manners of real installers: after a sync, each changes a distribution's entry points at the
-//! same version, and a query without another sync tells the new ones.
+//! same version, and a query without another sync tells the new ones; so does the Python reader, in a
+//! process that lives through all of it.
 //!
 //! All cases share one procedure ([`changes_are_seen`]) and differ in how they install. They run on
 //! the file system for temporary files and on a tmpfs, and never pause between a sync and a change.
@@ -11,6 +12,7 @@
     reason = "a step of a test that fails is the test's failure"
 )]
 
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,6 +24,7 @@ use std::time::{Duration, Instant};
 use epcache_tests::environment::{Scratch, is_root};
 use epcache_tests::judge;
 use epcache_tests::process;
+use epcache_tests::reader::{Place, Reader, reader_pythons};
 use epcache_tests::skip::{missing, skip};
 use epcache_tests::tools::{Tools, make_venv, site_packages};
 
@@ -90,6 +93,8 @@ struct Site {
     scratch: Scratch,
     venv: PathBuf,
     path_entry: PathBuf,
+    /// The Python reader, on each interpreter.
+    readers: RefCell<Vec<Reader>>,
 }
 
 impl Site {
@@ -101,6 +106,12 @@ impl Site {
             scratch,
             venv,
             path_entry,
+            readers: RefCell::new(
+                reader_pythons()
+                    .iter()
+                    .map(|it| Reader::start(it))
+                    .collect(),
+            ),
         };
         for state in [State::Alpha, State::Bravo] {
             let wheel = site.wheel(state);
@@ -171,6 +182,31 @@ impl Site {
     fn query(&self, path_entry: &Path) -> Vec<judge::Entry> {
         self.scratch.query(&[path_entry])
     }
+
+    /// The Python readers' answers: with what each knows from before, then as in a fresh process.
+    fn ask_readers(&self, path_entry: &Path) -> Vec<(String, Vec<judge::Entry>)> {
+        let place = Place {
+            sys_path: &[path_entry.into()],
+            cwd: self.scratch.path(),
+            cache: &self.scratch.cache(),
+            mode: "exact",
+        };
+        let mut answers = Vec::new();
+        for reader in self.readers.borrow_mut().iter_mut() {
+            for knowledge in ["remembering", "fresh"] {
+                if knowledge == "fresh" {
+                    reader.forget().unwrap();
+                }
+                let mut replies = reader.ask(&place, &[vec![]]).unwrap();
+                let points = replies.remove(0).entry_points;
+                answers.push((
+                    format!("{knowledge}, {}", reader.python().display()),
+                    points.into_iter().map(judge::Entry::from).collect(),
+                ));
+            }
+        }
+        answers
+    }
 }
 
 /// The file systems that the machine offers for this.
@@ -217,6 +253,9 @@ fn assert_declares(site: &Site, path_entry: &Path, state: State, place: &str) {
     let answer = site.query(path_entry);
     let expected = judge::entry_points(&[path_entry]);
     assert_eq!(answer, expected, "{place}");
+    for (reader, answer) in site.ask_readers(path_entry) {
+        assert_eq!(answer, expected, "{place}: the Python reader, {reader}");
+    }
     let values: Vec<&str> = expected
         .iter()
         .filter(|entry| entry.metadata_dir.starts_with("demo"))
