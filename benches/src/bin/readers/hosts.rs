@@ -4,7 +4,7 @@
 use std::fs;
 use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use epcache_benches::{environment, machine};
 
 use crate::contenders::{Contender, run_rounds};
@@ -72,10 +72,9 @@ pub(crate) fn measure(workshop: &Workshop, dists: usize, rounds: u32) -> Result<
     let mut contenders = Vec::new();
     for (name, name_enabled, command) in HOSTS {
         let (said, said_enabled) = (said(&plain, command)?, said(&enabled, command)?);
-        ensure!(
-            said == said_enabled,
-            "{name} says something else where the cache is enabled:\n{said}\n---\n{said_enabled}"
-        );
+        if let Some(difference) = first_difference(&said, &said_enabled) {
+            bail!("{name} says something else where the cache is enabled: {difference}");
+        }
         contenders.push(process(name, command(&plain)));
         contenders.push(process(name_enabled, command(&enabled)));
     }
@@ -110,14 +109,29 @@ fn keep_from_hosts(venv: &Venv) -> Result<()> {
     Ok(())
 }
 
-/// What a host prints, with nothing that only tells which environment it is in, or how long it took.
-fn said(venv: &Venv, command: fn(&Venv) -> Command) -> Result<String> {
-    let said = machine::answer(&mut command(venv))?;
+/// The words that a host prints, sorted: several print sets, in no order. Left out is what only
+/// tells in which environment it was, or how long it took.
+fn said(venv: &Venv, command: fn(&Venv) -> Command) -> Result<Vec<String>> {
+    // What is chosen by the order of a set is the same in each run then.
+    let said = machine::answer(command(venv).env("PYTHONHASHSEED", "0"))?;
+    ensure!(!said.is_empty(), "a host says nothing");
     let home = venv
         .home
         .to_str()
         .context("the scratch directory's name is no UTF-8")?;
-    let kept = |line: &&str| !line.contains(" passed in ");
-    let lines: Vec<&str> = said.lines().filter(kept).collect();
-    Ok(lines.join("\n").replace(home, "HOME"))
+    let kept = said.lines().filter(|line| !line.contains(" passed in "));
+    let mut words: Vec<String> = kept
+        .flat_map(str::split_whitespace)
+        .map(|word| word.replace(home, "HOME"))
+        .collect();
+    words.sort_unstable();
+    Ok(words)
+}
+
+fn first_difference(one: &[String], other: &[String]) -> Option<String> {
+    if one == other {
+        return None;
+    }
+    let same = one.iter().zip(other).take_while(|(a, b)| a == b).count();
+    Some(format!("{:?}, not {:?}", other.get(same), one.get(same)))
 }
