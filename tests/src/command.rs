@@ -45,6 +45,7 @@ pub fn epcache(home: &Path) -> Command {
     for variable in [
         "EPCACHE_PATH",
         "EPCACHE_MODE",
+        "EPCACHE_ON_STALE",
         "VIRTUAL_ENV",
         "PYTHONPATH",
         "PYTHONHOME",
