@@ -116,7 +116,7 @@ def hosts(installed_hosts: Hosts) -> Iterator[Hosts]:
 def variables(environment: dict[str, str]) -> dict[str, str]:
     return {
         **environment,
-        # The first import of a module without a directory of its own would make the path entry stale.
+        # The first import of a module that is a single file would make the path entry stale.
         "PYTHONDONTWRITEBYTECODE": "1",
         # The OpenStack client prints some of its options in the order of a set.
         "PYTHONHASHSEED": "0",
