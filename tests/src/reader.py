@@ -2,16 +2,16 @@
 
 `{"path": [HEX, ...], "cwd": HEX, "cache": HEX, "mode": ..., "questions": [...]}` asks
 `epcache.Cache(mode, [cache]).entry_points(**parameters)` for each question, which is a list of
-parameters `[NAME, VALUE]` in order, on that `sys.path`; `{"forget": true}` has the reader start
-anew, as in a fresh process; and `{"patched": {...}}`, of the same without questions, asks what
-`importlib.metadata` answers differently in a process in which `epcache.patch()` was called. Paths are the hexadecimal digits of their bytes, because JSON has no
-other way to hold a path that is not UTF-8.
+parameters `[NAME, VALUE]` in order, on that `sys.path`. `{"forget": true}` has the reader start
+anew, as in a fresh process. `{"patched": {...}}`, of the same without questions, asks what
+`importlib.metadata` answers differently in a process in which `epcache.patch()` was called. Paths
+are the hexadecimal digits of their bytes, because JSON has no other way to hold a path that is not
+UTF-8.
 
 The process lives long, and a `Cache` as long as its cache root is asked, so that what the reader
 keeps from one call to the next is put to the test.
 """
 
-import importlib
 import json
 import os
 import pathlib
@@ -163,8 +163,9 @@ def answers_of_cpython():
     importlib.metadata.FastPath.__new__.cache_clear()
     importlib.invalidate_caches()
     entry_points = importlib.metadata.entry_points
+    distributions = importlib.metadata.distributions
     return {
-        "distributions()": outcome(lambda: list(map(described, importlib.metadata.distributions()))),
+        "distributions()": outcome(lambda: [described(dist) for dist in distributions()]),
         "entry_points()": outcome(lambda: listed(entry_points())),
         "entry_points(group='g')": outcome(lambda: listed(entry_points(group="g"))),
         "entry_points(group='no-such-group')": outcome(

@@ -52,10 +52,10 @@ const SHRINK_TIME: u32 = 90_000;
 const GROUPS_ASKED: usize = 3;
 
 /// In modes other than exact, the reader is asked so many of its questions: each reads everything.
-const QUESTIONS_IN_OTHER_MODES: usize = 3;
+const QUESTIONS_IN_OTHER_MODES: usize = 2;
 
 /// A process of its own for each question takes long: it is asked in one of so many cases.
-const ROUNDS_PER_PATCH: u64 = 5;
+const ROUNDS_PER_PATCH: u64 = 7;
 
 /// The modes in which the reader is asked.
 const MODES: [&str; 4] = ["exact", "off", "fast", "only"];
@@ -461,7 +461,7 @@ impl Run<'_> {
             mode,
         };
         let all = reader::as_pathlib_spells(&truth.entry_points);
-        let mut questions = questions(&all);
+        let mut questions = questions(&all, self.stages);
         if mode != "exact" {
             questions.truncate(QUESTIONS_IN_OTHER_MODES);
         }
@@ -663,27 +663,25 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// What the reader is asked where this is the whole answer; the first question is for the whole.
-fn questions(all: &[Answer]) -> Vec<Vec<(&'static str, &str)>> {
-    let mut groups: Vec<&str> = Vec::new();
-    for answer in all {
-        if groups.len() < GROUPS_ASKED && !groups.contains(&answer.group.as_str()) {
-            groups.push(&answer.group);
-        }
-    }
-    let mut questions = vec![vec![], vec![("group", MISSING_GROUP)]];
-    questions.extend(groups.into_iter().map(|group| vec![("group", group)]));
-    if let Some(one) = pick(all.len() / 2, all) {
-        let (group, name) = (("group", one.group.as_str()), ("name", one.name.as_str()));
-        questions.extend([
-            vec![group, name],
-            vec![name, group],
-            vec![name],
-            vec![group, ("name", MISSING_GROUP)],
-            vec![group, ("value", &one.value)],
-        ]);
-    }
-    questions
+/// What the reader is asked at a stage where this is the whole answer. The first question is for the
+/// whole; the others are another choice at each stage.
+fn questions(all: &[Answer], stage: usize) -> Vec<Vec<(&'static str, &str)>> {
+    let whole = vec![];
+    let missing = vec![("group", MISSING_GROUP)];
+    let Some(one) = pick(stage, all) else {
+        return vec![whole, missing];
+    };
+    let group = ("group", one.group.as_str());
+    let name = ("name", one.name.as_str());
+    let narrower = [
+        vec![group, name],
+        vec![name, group],
+        vec![name],
+        vec![group, ("name", MISSING_GROUP)],
+        vec![group, ("value", one.value.as_str())],
+    ];
+    let narrower = narrower[stage % narrower.len()].clone();
+    vec![whole, vec![group], narrower, missing]
 }
 
 fn is_asked_for(answer: &Answer, question: &[(&str, &str)]) -> bool {
