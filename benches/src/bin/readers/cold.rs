@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use epcache_benches::environment::SMALL_GROUP;
 
 use crate::contenders::{Clock, Contender, run_rounds};
-use crate::fresh::{EXACT, FAST, IMPORTLIB, NOTHING};
+use crate::fresh::{EXACT, FAST, IMPORTLIB, NOTHING, PATCHED_EXACT, PATCHED_FAST};
 use crate::report::{Limit, Section, Unit, estimate};
 use crate::venv::{Asked, Venv, Workshop};
 
@@ -28,6 +28,9 @@ pub(crate) fn measure(workshop: &Workshop, venv: &Venv, rounds: u32) -> Result<S
         process(EXACT, venv.ask(Asked::Epcache("exact"), SMALL_GROUP)),
         process(FAST, venv.ask(Asked::Epcache("fast"), SMALL_GROUP)),
     ];
+    for (name, mode) in [(PATCHED_EXACT, "exact"), (PATCHED_FAST, "fast")] {
+        contenders.push(process(name, venv.ask(Asked::Patched(mode), SMALL_GROUP)));
+    }
     if workshop.no_stevedore().is_none() {
         let ask = venv.ask(Asked::Stevedore, SMALL_GROUP);
         contenders.push(process(STEVEDORE, ask));

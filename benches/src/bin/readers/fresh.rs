@@ -12,6 +12,8 @@ pub(crate) const NOTHING: &str = "python -c pass";
 pub(crate) const IMPORTLIB: &str = "importlib.metadata";
 pub(crate) const EXACT: &str = "epcache, exact";
 pub(crate) const FAST: &str = "epcache, fast";
+pub(crate) const PATCHED_EXACT: &str = "importlib.metadata, patched, exact";
+pub(crate) const PATCHED_FAST: &str = "importlib.metadata, patched, fast";
 
 const STEVEDORE: &str = "stevedore, its own cache warm";
 const IMPORT: &str = "import epcache";
@@ -34,6 +36,8 @@ pub(crate) fn prepare(workshop: &Workshop, name: &str, dists: usize) -> Result<V
         Asked::Epcache("exact"),
         Asked::Epcache("fast"),
         Asked::Epcache("off"),
+        Asked::Patched("exact"),
+        Asked::Patched("fast"),
     ];
     if workshop.no_stevedore().is_none() {
         asked.push(Asked::Stevedore);
@@ -61,6 +65,8 @@ pub(crate) fn measure(
         ask(IMPORTLIB, Asked::Importlib, SMALL_GROUP),
         ask(EXACT, Asked::Epcache("exact"), SMALL_GROUP),
         ask(FAST, Asked::Epcache("fast"), SMALL_GROUP),
+        ask(PATCHED_EXACT, Asked::Patched("exact"), SMALL_GROUP),
+        ask(PATCHED_FAST, Asked::Patched("fast"), SMALL_GROUP),
         ask(IMPORTLIB_LARGE, Asked::Importlib, LARGE_GROUP),
         ask(EXACT_LARGE, Asked::Epcache("exact"), LARGE_GROUP),
         ask(FAST_LARGE, Asked::Epcache("fast"), LARGE_GROUP),

@@ -78,6 +78,10 @@ pub(crate) fn measure(workshop: &Workshop, dists: usize, rounds: u32) -> Result<
         contenders.push(process(name, command(&plain)));
         contenders.push(process(name_enabled, command(&enabled)));
     }
+    ensure!(
+        enabled.is_fresh("exact")?,
+        "to run the applications made their cache stale"
+    );
     run_rounds(&mut contenders, rounds)?;
     let title = format!("{TITLE}, beside {dists} dists");
     Section::of(&title, rounds, &contenders, None)

@@ -20,7 +20,7 @@ mod linux {
 
     use super::TITLE;
     use crate::contenders::{Clock, Contender, run_rounds};
-    use crate::fresh::{EXACT, FAST, IMPORTLIB, NOTHING};
+    use crate::fresh::{EXACT, FAST, IMPORTLIB, NOTHING, PATCHED_EXACT, PATCHED_FAST};
     use crate::report::{Limit, Section, Unit, estimate};
     use crate::venv::{Asked, Workshop};
 
@@ -65,6 +65,8 @@ mod linux {
             (IMPORTLIB, Asked::Importlib),
             (EXACT, Asked::Epcache("exact")),
             (FAST, Asked::Epcache("fast")),
+            (PATCHED_EXACT, Asked::Patched("exact")),
+            (PATCHED_FAST, Asked::Patched("fast")),
         ];
         if workshop.no_stevedore().is_none() {
             all.push((STEVEDORE, Asked::Stevedore));

@@ -55,6 +55,15 @@ from epcache import entry_points
 found = entry_points(group=sys.argv[1])
 ";
 
+/// The standard library's answer where the reader serves it.
+const ASK_PATCHED: &str = "\
+import sys
+import epcache
+epcache.patch()
+from importlib.metadata import entry_points
+found = entry_points(group=sys.argv[1])
+";
+
 /// Who is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
@@ -62,6 +71,8 @@ pub(crate) enum Asked {
     Stevedore,
     /// In this mode.
     Epcache(&'static str),
+    /// `importlib.metadata`, patched, in this mode.
+    Patched(&'static str),
 }
 
 /// What environments are made with.
@@ -263,6 +274,7 @@ impl Venv {
             Asked::Importlib => (ASK_IMPORTLIB, None),
             Asked::Stevedore => (ASK_STEVEDORE, None),
             Asked::Epcache(mode) => (ASK_EPCACHE, Some(mode)),
+            Asked::Patched(mode) => (ASK_PATCHED, Some(mode)),
         };
         let mut command = self.code(&format!("{question}{TELL}"));
         command.arg(group);
