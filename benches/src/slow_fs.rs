@@ -33,7 +33,7 @@ const NOTHING_IS_REMEMBERED: Duration = Duration::ZERO;
 /// As many requests can be late at once: a network would not make one process wait for another's.
 const THREADS: usize = 16;
 
-/// A mounted [`SlowFs`]; dropped, it is unmounted.
+/// A mounted slow file system; dropped, it is unmounted.
 #[derive(Debug)]
 pub struct SlowMount {
     operations: Arc<AtomicU64>,
