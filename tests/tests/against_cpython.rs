@@ -54,6 +54,9 @@ const GROUPS_ASKED: usize = 3;
 /// In modes other than exact, the reader is asked so many of its questions: each reads everything.
 const QUESTIONS_IN_OTHER_MODES: usize = 2;
 
+/// Mode `off` looks at no cache, and is asked at one of so many stages.
+const STAGES_PER_OFF: usize = 3;
+
 /// A process of its own for each question takes long: it is asked in one of so many cases.
 const ROUNDS_PER_PATCH: u64 = 7;
 
@@ -394,7 +397,10 @@ impl Run<'_> {
             return Ok(());
         }
         let sys_path = self.scene.sys_path();
-        let mut modes = vec![("exact", truth), ("off", truth)];
+        let mut modes = vec![("exact", truth)];
+        if self.stages.is_multiple_of(STAGES_PER_OFF) {
+            modes.push(("off", truth));
+        }
         if !self.cache.is_changed_in_place {
             modes.push(("fast", truth));
         }
@@ -405,7 +411,11 @@ impl Run<'_> {
             .collect();
         let of_mirrored;
         if self.cache_tells_all(&mirrored) {
-            of_mirrored = self.oracle.ask(&mirrored, &self.scene.cwd());
+            of_mirrored = if mirrored == sys_path {
+                truth.clone()
+            } else {
+                self.oracle.ask(&mirrored, &self.scene.cwd())
+            };
             modes.push(("only", &of_mirrored));
         }
         // What is asked first is answered, in every other case, without what was seen before.
@@ -419,8 +429,7 @@ impl Run<'_> {
         for (number, (mode, truth)) in modes.into_iter().enumerate() {
             let replies = self.expect_replies(mode, &sys_path, truth)?;
             // What was told once in a process is not told again; and what a cache does not say
-            // can't be complained about.
-            // The first question is for all.
+            // can't be complained about. The first question is for all.
             let must_warn = self.reader_forgets && number == 0 && mode != "only";
             let raises = &truth.raises;
             if must_warn && !raises.is_empty() && !replies.first().is_some_and(is_warning) {
