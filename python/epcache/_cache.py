@@ -9,12 +9,14 @@ Nothing is imported beyond what a bare interpreter has loaded.
 
 import os
 import sys
+import time
 
 from ._entry_point import EntryPoint, EntryPoints, _Dist
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import Any
 
     from ._source import Read
 
@@ -33,13 +35,24 @@ SYSTEM, USER, VENDOR = range(3)
 # The largest index that is read, in bytes.
 MAX_INDEX = 64 << 20
 
+# The digits of the largest number of 64 bits.
+MAX_DIGITS = 20
+
+# How many path entries a process remembers: as many as `importlib.metadata` does.
+MAX_REMEMBERED = 128
+
+# After so many checks it is known whether this file system is slow: if one takes so long, in
+# seconds, some hundred times what a warm local disk needs, they are made at the same time.
+_PROBED = 16
+_SLOW_STAT = 0.0001
+
 SUFFIXES = (".dist-info", ".egg-info")
 
 _HEAD = "epcache 1\npath "
 _END = "\nend\n"
 
 # The types of files in a mode (`stat.h`), which the module `stat` need not be imported for.
-_TYPE, _DIRECTORY, REGULAR, _LINK = 0o170000, 0o040000, 0o100000, 0o120000
+TYPE, DIRECTORY, REGULAR, _LINK = 0o170000, 0o040000, 0o100000, 0o120000
 
 # A FIFO or device in the place of a file is not waited on.
 OPEN_FLAGS = os.O_RDONLY
@@ -77,7 +90,7 @@ class Index:
         lines = text[line_end + 1 : self._groups]
         self.dists = [line.split("\t") for line in lines.split("\n")] if lines else []
         for dist in self.dists:
-            if dist[0] != "dist" or len(dist) < 3 or not dist[2] or "/" in dist[2]:
+            if dist[0] != "dist" or len(dist) < 3 or not dist[1] or not dist[2] or "/" in dist[2]:
                 _check_self(dist)
         self.path = path
         self.identity = identity
@@ -88,12 +101,28 @@ class Index:
         """The numbers of the dists whose checks do not hold. Those that are to be read from their
         sources anyway are not among them.
 
-        One `stat` for most. It is where the time of mode exact goes, so it is written out.
+        One `stat` for most dists.
         """
+        count = len(self.dists)
+        if count <= 2 * _PROBED:
+            return self._changed_among(path_entry, 0, count)
+        start = time.perf_counter()
+        changed = self._changed_among(path_entry, 0, _PROBED)
+        if time.perf_counter() - start < _PROBED * _SLOW_STAT:
+            return changed + self._changed_among(path_entry, _PROBED, count)
+        from . import _slow
+
+        def among(first: int, end: int) -> "list[int]":
+            return self._changed_among(path_entry, first, end)
+
+        return changed + _slow.in_parallel(among, _PROBED, count)
+
+    def _changed_among(self, path_entry: str, first: int, end: int) -> "list[int]":
+        """It is where the time of mode exact goes, so the usual cases are written out."""
         prefix = path_entry + "/"
         stat = os.stat
         changed = []
-        for number, line in enumerate(self.dists):
+        for number, line in enumerate(self.dists[first:end], first):
             try:
                 _, _, metadata_dir, check = line
                 if check[0] == "E":
@@ -134,32 +163,42 @@ class Index:
             return []
         start = at + len(line)
         end = self.text.find("\n[", start - 1)
-        return self._parsed(group, self.text[start : end if end >= 0 else -len(_END)])
+        end = end if end >= 0 else len(self.text) - len(_END)
+        return self._parsed(group, self.text[start:end]) if start <= end else []
 
     def _all_entries(self) -> "list[Entry]":
         entries: list[Entry] = []
         for section in self.text[self._groups : -len(_END)].split("\n[")[1:]:
-            group, _, lines = section.partition("\n")
+            group, separator, lines = section.partition("\n")
             if not group.endswith("]"):
                 raise Damaged("a line that is no group")
-            entries += self._parsed(group[:-1], lines)
+            if separator:
+                entries += self._parsed(group[:-1], lines)
         entries.sort()
         return entries
 
-    def _parsed(self, group: str, lines: str) -> "list[Entry]":
-        count = len(self.dists)
-        entries = []
-        for line in lines.split("\n") if lines else ():
-            dist, _, rest = line.partition(" ")
-            sequence, _, rest = rest.partition(" ")
-            name, separator, value = rest.partition("=")
-            if not (separator and dist.isdecimal() and sequence.isdecimal()):
-                raise Damaged("a line that is no entry")
-            number = int(dist)
-            if number >= count:
+    def _parsed(self, group: str, text: str) -> "list[Entry]":
+        # By columns rather than by lines, which is twice as fast: a group can be large.
+        try:
+            lines = [line.split(" ", 2) for line in text.split("\n")]
+            dists, sequences, rests = zip(*lines, strict=True)
+            pairs = [rest.split("=", 1) for rest in rests]
+            digits = "".join(dists) + "".join(sequences)
+            if not (digits.isdecimal() and digits.isascii()):
+                raise Damaged("no numbers")
+            if max(map(len, dists + sequences)) > MAX_DIGITS:
+                raise Damaged("no number of 64 bits")
+            numbers = list(map(int, dists))
+            if max(numbers) >= len(self.dists):
                 raise Damaged("an entry of no dist")
-            entries.append((number, int(sequence), group, name, value))
-        return entries
+            return [
+                (number, sequence, group, name, value)
+                for number, sequence, (name, value) in zip(
+                    numbers, map(int, sequences), pairs, strict=True
+                )
+            ]
+        except ValueError as error:
+            raise Damaged("a line that is no entry") from error
 
 
 class View:
@@ -270,22 +309,29 @@ class Cache:
         for word, words in ((mode, MODES), (on_stale, ON_STALE)):
             if word is not None and word not in words:
                 raise ValueError(f"{word!r} is none of {', '.join(words)}")
-        paths = None if roots is None else [os.fspath(root) for root in roots]
+        if isinstance(roots, (str, bytes, os.PathLike)):
+            raise TypeError("roots is not one directory but a list of them")
+        paths = None if roots is None else [os.fsdecode(root) for root in roots]
         if mode is None or paths is None or on_stale is None:
             mode, paths, on_stale = _configured(mode, paths, on_stale)
         self.mode = mode
         self.on_stale = on_stale
         self.roots = _default_roots() if paths is None else _roots_of(paths)
+        self._forget()
+
+    def _forget(self) -> None:
         # Indexes that were fresh, by path entry: checked again as those on disk are.
         self._indexes: dict[str, Index] = {}
         # Dists that were read from their sources, by path entry and metadata directory.
-        self.sources: dict[str, dict[str, Read]] = {}
+        self._sources: dict[str, dict[str, Read]] = {}
+        # Who could read all that.
+        self._readers = credentials()
 
-    def entry_points(self, **params: object) -> EntryPoints:
+    def entry_points(self, /, **params: object) -> EntryPoints:
         """What `importlib.metadata.entry_points(**params)` of CPython 3.12 and newer gives.
 
         Where CPython raises because of something that is installed, the least that is broken is
-        left out, and a `BrokenMetadataWarning` says so.
+        left out, and a `BrokenMetadataWarning` says so. What other finders raise is raised.
         """
         group = None
         if params and next(iter(params)) == "group" and type(params["group"]) is str:
@@ -309,22 +355,24 @@ class Cache:
         return _views.dists(self, path_entry)
 
     def _find(self, group: "str | None") -> "list[EntryPoint]":
-        finders = [f for f in sys.meta_path if getattr(f, "find_distributions", None) is not None]
-        call = self.call()
+        finders = [f for f in sys.meta_path if getattr(f, "find_distributions", None)]
+        call = self._call()
         if len(finders) == 1 and is_own(finders[0]):
-            found = self.answer([self.view(item, call) for item in sys.path], group, call)
+            found = self._answer([self._view(item, call) for item in sys.path], group, call)
         else:
             from . import _finders
 
-            found = _finders.find(self, finders, group, call)
-        self.refresh(call)
+            found = _finders.find(self, group, call)
+        self._refresh(call)
         return found
 
-    def call(self) -> Call:
+    def _call(self) -> Call:
         """To be handed on through one call."""
+        if self._readers != credentials():
+            self._forget()
         return Call(self.roots if self.mode != "off" else ())
 
-    def refresh(self, call: Call) -> None:
+    def _refresh(self, call: Call) -> None:
         """Has done what is to be done about path entries that no fresh index answered for."""
         if call.missed and self.on_stale != "ignore":
             from . import _refresh
@@ -334,7 +382,7 @@ class Cache:
         elif f"{__package__}._refresh" in sys.modules:
             sys.modules[f"{__package__}._refresh"].reap()  # what an earlier call started
 
-    def answer(
+    def _answer(
         self, views: "Iterable[View]", group: "str | None", call: Call
     ) -> "list[EntryPoint]":
         """The entry points of the dists that are not shadowed, in order."""
@@ -344,25 +392,29 @@ class Cache:
             try:
                 found += view.points(group, earlier)
             except Damaged:
-                view = self.distrusted(view, call)
+                view = self._distrusted(view, call)
                 found += view.points(group, earlier)
             earlier.append(view)
         return found
 
-    def distrusted(self, view: View, call: Call) -> View:
-        """The view of the sources, in the place of one whose index turned out to be damaged."""
+    def _distrusted(self, view: View, call: Call) -> View:
+        """What answers in the place of a view whose index turned out to be damaged."""
+        if self.mode == "only":
+            from . import _views
+
+            return _views.mirror_files(view.path_entry, call)
         self._indexes.pop(view.path_entry, None)
         call.missed.append((view.path_entry, True))
-        return self.listed(view.path_entry)
+        return self._listed(view.path_entry)
 
-    def view(self, item: object, call: Call) -> View:
+    def _view(self, item: object, call: Call) -> View:
         """What answers for one item of `sys.path`: see "Which one answers" in `docs/format.md`."""
         if type(item) is not str or not _POSIX:
             from . import _finders
 
             return _finders.view_of_odd(self, item, call)
         if self.mode == "off" or not is_cacheable(item):
-            return NOTHING if self.mode == "only" else self.listed(item)
+            return NOTHING if self.mode == "only" else self._listed(item)
         if self.mode == "only":
             from . import _views
 
@@ -405,14 +457,14 @@ class Cache:
                 continue  # only a vendor root vouches
             changed = self._changed(index, path_entry, stat) if index.stamp == stamp else None
             if changed == []:
-                self._indexes[path_entry] = index
+                remember(self._indexes, path_entry, index)
                 return index, None
             stale = index, changed
         return None, stale
 
     def _changed(self, index: Index, path_entry: str, stat: os.stat_result) -> "list[int]":
         """Which dists are not what the index says, as far as the mode has it checked."""
-        if stat.st_mode & _TYPE == REGULAR or self.mode == "fast":
+        if stat.st_mode & TYPE == REGULAR or self.mode == "fast":
             return []  # a zip has no stamps but its own
         return index.changed(path_entry)
 
@@ -435,35 +487,35 @@ class Cache:
                 view = _views.vouched(self, root, path_entry, stat)
                 if view is not None:
                     return view
-        view = self.listed(path_entry)
+        view = self._listed(path_entry)
         if view.count():  # a directory without dists is as quickly listed as looked up
             call.missed.append((path_entry, False))
         return view
 
-    def listed(self, path_entry: str) -> View:
+    def _listed(self, path_entry: str) -> View:
         """The view of the sources."""
-        names = self.listed_names(path_entry)
+        names = self._listed_names(path_entry)
         if isinstance(names, View):
             return names
         from . import _views
 
         return _views.source(self, path_entry, names)
 
-    def listed_names(self, path_entry: str) -> "list[str] | View":
+    def _listed_names(self, path_entry: str) -> "list[str] | View":
         """The metadata directories in a directory, in the order of the listing; the view of
         anything else."""
         try:
             names = os.listdir(path_entry or ".")
         except NotADirectoryError:
-            from . import _finders
+            from . import _views
 
-            return _finders.view_of(path_entry)  # a zip, perhaps
+            return _views.archive(path_entry)
         except OSError:
             return NOTHING
         except ValueError as error:
             from . import _views
 
-            _views.warn_of([f"{path_entry!r} on sys.path: {error}"])
+            _views.warn_of([f"{path_entry!r} on sys.path: {error}; left out"])
             return NOTHING
         is_egg = path_entry[-4:].lower() == ".egg"
         names = [
@@ -491,6 +543,20 @@ def environment_cache() -> Cache:
 
 _cache_and_key: "tuple[Cache, object] | None" = None
 NOTHING = View("", None)
+
+
+def remember(known: "dict[str, Any]", path_entry: str, what: object) -> None:
+    """Keeps something of a path entry, and forgets the oldest if there are too many."""
+    if len(known) >= MAX_REMEMBERED and path_entry not in known:
+        known.pop(next(iter(known), ""), None)
+    known[path_entry] = what
+
+
+def credentials() -> "tuple[int, ...]":
+    """By what the system decides what this process may read."""
+    if not _POSIX:
+        return ()
+    return (os.geteuid(), os.getegid(), *os.getgroups())
 
 
 def is_own(finder: object) -> bool:
@@ -554,7 +620,7 @@ def holds(metadata_dir: str, checks: "Sequence[str]") -> bool:
         if stamp != linked:
             # Of the birth time, which os.stat() does not tell, it is enough that it is one.
             start, _, born = stamp.rpartition(".")
-            if start != linked or not born.removeprefix("-").isdecimal():
+            if start != linked or not _is_time(born):
                 return False
     return bool(checks)
 
@@ -567,20 +633,38 @@ def stamp_of_linked(stat: os.stat_result) -> str:
 
 def _freshness(line: str) -> "tuple[str, int | None]":
     """The stamp that a path entry must have, and the second of its modification time if it is
-    sealed. Raises `ValueError`."""
+    sealed. Raises `Damaged`."""
     word, _, rest = line.partition(" ")
-    if word == "sealed":
+    fields = rest.split(":")
+    if word == "sealed" and _is_time(rest):
         return "-", int(rest)
-    numbers = rest.split(":")
-    if word != "stamp" or (rest != "-" and len([int(number) for number in numbers]) != 4):
+    if word == "stamp" and rest == "-":
+        return rest, None
+    if word != "stamp" or len(fields) != 4 or not all(map(_is_time, fields[2:])):
         raise Damaged("neither a stamp nor a seal")
+    if not all(is_number(field) and int(field) < 1 << 64 for field in fields[:2]):
+        raise Damaged("no stamp")
     return rest, None
 
 
+def is_number(text: str) -> bool:
+    """Whether a text is a number, of as many digits as one of 64 bits can have."""
+    return len(text) <= MAX_DIGITS and text.isdecimal() and text.isascii()
+
+
+def _is_time(text: str) -> bool:
+    """Whether a text is an integer of 64 bits with a sign."""
+    digits = text[1:] if text[:1] == "-" else text
+    return is_number(digits) and -1 << 63 <= int(text) < 1 << 63
+
+
 def _check_self(line: "list[str]") -> None:
+    """Raises `Damaged` if it is no line of a dist that is to be read from its source."""
     if line[0] != "self" or len(line) != 2 or not line[1]:
         raise Damaged("a line that is no dist")
-    bytes.fromhex(line[1])
+    name = bytes.fromhex(line[1])
+    if name.hex() != line[1] or b"/" in name or b"\0" in name:
+        raise Damaged("no name of a metadata directory")
 
 
 def _effective_user() -> int:
@@ -596,13 +680,13 @@ def is_usable(directory: str) -> bool:
     """Whether a directory of a cache counts. A link to one does if it is nobody else's."""
     try:
         stat = os.lstat(directory)
-        if stat.st_mode & _TYPE == _LINK:
+        if stat.st_mode & TYPE == _LINK:
             if stat.st_uid not in (0, _effective_user()):
                 return False
             stat = os.stat(directory)
-    except OSError:
+    except (OSError, ValueError):
         return False
-    return stat.st_mode & _TYPE == _DIRECTORY and is_trusted(stat)
+    return stat.st_mode & TYPE == DIRECTORY and is_trusted(stat)
 
 
 def load(root: str, path_entry: str) -> "Index | None":
@@ -626,11 +710,11 @@ def read_trusted(path: str, limit: int) -> "tuple[bytes, str] | None":
     """The bytes of a cache's file and its identity, if it counts and has at most `limit` bytes."""
     try:
         file = os.open(path, OPEN_FLAGS | _NO_LINK)
-    except OSError:
+    except (OSError, ValueError):
         return None
     try:
         stat = os.fstat(file)
-        if stat.st_mode & _TYPE != REGULAR or not is_trusted(stat) or stat.st_size > limit:
+        if stat.st_mode & TYPE != REGULAR or not is_trusted(stat) or stat.st_size > limit:
             return None
         data = os.read(file, stat.st_size + 1)
         if len(data) != stat.st_size:
@@ -646,7 +730,7 @@ def identity_of(path: str) -> "str | None":
     """By what a file of a cache is known again."""
     try:
         return stamp_of(os.lstat(path))
-    except OSError:
+    except (OSError, ValueError):
         return None
 
 
@@ -670,10 +754,19 @@ def _user_directory(variable: str, default: str, on_macos: str) -> str:
     named = os.environ.get(variable, "")
     if named.startswith("/") and sys.platform != "darwin":
         return named.rstrip("/")
-    home = os.environ.get("HOME") or os.path.expanduser("~")
+    home = os.environ.get("HOME") or _home_of_account()
     if not home.startswith("/"):
         return ""
     return f"{home.rstrip('/')}/{on_macos if sys.platform == 'darwin' else default}"
+
+
+def _home_of_account() -> str:
+    try:
+        import pwd
+
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except (ImportError, KeyError):
+        return ""
 
 
 def _configured(
@@ -683,8 +776,7 @@ def _configured(
     mode = mode or _word("EPCACHE_MODE", MODES)
     on_stale = on_stale or _word("EPCACHE_ON_STALE", ON_STALE)
     if paths is None:
-        paths = os.environ.get("EPCACHE_PATH", "").split(os.pathsep)
-        paths = [path for path in paths if path[:1] == "/"] or None
+        paths = absolute_paths("EPCACHE_PATH", os.environ.get("EPCACHE_PATH", ""))
     if mode is None or paths is None:
         user = _user_directory("XDG_CONFIG_HOME", ".config", "Library/Application Support")
         for file in (user and f"{user}/epcache/epcache.ini", "/etc/epcache/epcache.ini"):
@@ -700,7 +792,19 @@ def _word(variable: str, words: "Sequence[str]") -> "str | None":
     word = os.environ.get(variable)
     if not word or word in words:
         return word or None
-    import warnings
+    from ._warn import warn
 
-    warnings.warn(f"{variable}={word!r} is none of {', '.join(words)}", stacklevel=2)
+    warn(f"{variable}={word!r} is none of {', '.join(words)}; passed over")
+    return None
+
+
+def absolute_paths(where: str, text: str) -> "list[str] | None":
+    """The items of a list like `PATH`. If not all are absolute, so that they would mean something
+    else in each directory, none counts, and a warning says so."""
+    paths = [path for path in text.split(os.pathsep) if path]
+    if all(path[0] == "/" for path in paths):
+        return paths or None
+    from ._warn import warn
+
+    warn(f"{where}={text!r} has a path that is not absolute; passed over")
     return None

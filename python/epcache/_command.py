@@ -25,7 +25,9 @@ def find_command() -> "str | None":
 
 def _directories() -> "list[str]":
     """Where the command can be, the likeliest first."""
-    directories = _scripts_directories(os.path.dirname(os.path.dirname(__file__)))
+    # There may be no file, as in a frozen program.
+    file: str = globals().get("__file__") or ""
+    directories = _scripts_directories(os.path.dirname(os.path.dirname(file)))
     # Empty or None where the interpreter is embedded in another program.
     if sys.executable:
         directories.append(os.path.dirname(sys.executable))

@@ -6,7 +6,8 @@ it is told by a warning and by `epcache paths`, and passed over.
 
 import os
 
-from ._cache import MODES, OPEN_FLAGS, REGULAR, is_trusted
+from ._cache import MODES, OPEN_FLAGS, REGULAR, TYPE, absolute_paths, is_trusted
+from ._warn import warn
 
 # The largest configuration that is read, in bytes.
 _MAX_CONFIG = 1 << 20
@@ -23,13 +24,10 @@ def complete(
     if mode is None:
         mode = settings.get("mode")
         if mode is not None and mode not in MODES:
-            _warn(f"{file}: mode {mode!r} is none of {', '.join(MODES)}")
+            warn(f"{file}: mode {mode!r} is none of {', '.join(MODES)}")
             mode = None
     if paths is None:
-        paths = [path for path in settings.get("path", "").split(os.pathsep) if path] or None
-        if paths and not all(path.startswith("/") for path in paths):
-            _warn(f"{file}: path: not all of these are absolute: {os.pathsep.join(paths)}")
-            paths = None
+        paths = absolute_paths(f"{file}: path", settings.get("path", ""))
     return mode, paths
 
 
@@ -39,14 +37,17 @@ def _text_of(file: str) -> "str | None":
         opened = os.open(file, OPEN_FLAGS)
         try:
             stat = os.fstat(opened)
-            if not is_trusted(stat) or stat.st_mode & 0o170000 != REGULAR:
+            if not is_trusted(stat) or stat.st_mode & TYPE != REGULAR:
                 return None
             data = os.read(opened, _MAX_CONFIG + 1)
         finally:
             os.close(opened)
-        return data.decode("utf-8-sig") if len(data) <= _MAX_CONFIG else None
-    except (OSError, ValueError):
+    except OSError:
         return None
+    if len(data) > _MAX_CONFIG:
+        return None
+    # A path in it must be the one that the file system has, in any locale.
+    return os.fsdecode(data.removeprefix(b"\xef\xbb\xbf"))
 
 
 def _settings(text: str) -> "dict[str, str]":
@@ -63,9 +64,3 @@ def _settings(text: str) -> "dict[str, str]":
             if at > 0:
                 settings.setdefault(line[:at].strip(), line[at + 1 :].strip())
     return settings
-
-
-def _warn(message: str) -> None:
-    import warnings
-
-    warnings.warn(message, stacklevel=5)

@@ -261,7 +261,8 @@ def _key_of(other: object) -> "tuple[str, str, str] | None":
     try:
         return other._key()  # type: ignore[attr-defined, no-any-return]
     except AttributeError:
-        return other if isinstance(other, tuple) else None  # 3.10's are named tuples
+        # 3.10's are named tuples.
+        return other if isinstance(other, tuple) and hasattr(other, "_fields") else None
 
 
 def _restore(

@@ -10,8 +10,7 @@ import os
 import sys
 
 from ._cache import NOTHING, View, is_own
-from ._entry_point import EntryPoint
-from ._source import Read
+from ._source import FAILS, Read
 from ._views import MixedView, warn_of
 
 TYPE_CHECKING = False
@@ -23,22 +22,28 @@ if TYPE_CHECKING:
     from ._entry_point import EntryPoint
 
 
-def find(
-    cache: "Cache", finders: "Sequence[object]", group: "str | None", call: "Call"
-) -> "list[EntryPoint]":
+def find(cache: "Cache", group: "str | None", call: "Call") -> "list[EntryPoint]":
     """The entry points that all finders together have."""
     context = importlib.metadata.DistributionFinder.Context()
 
     def views() -> "Iterator[View]":
-        for finder in finders:
+        for finder in sys.meta_path:
+            ask: Any = getattr(finder, "find_distributions", None)
+            if not ask:
+                continue
             if is_own(finder):
                 for item in sys.path:
-                    yield cache.view(item, call)
+                    yield cache._view(item, call)
             else:
-                found: Any = finder
-                yield ForeignView(list(found.find_distributions(context)))
+                _forget_listings()  # it may be made of CPython's parts
+                yield ForeignView(list(ask(context)))
 
-    return cache.answer(views(), group, call)
+    return cache._answer(views(), group, call)
+
+
+def _forget_listings() -> None:
+    """CPython remembers listings by modification time, which is not enough."""
+    importlib.metadata.FastPath.__new__.cache_clear()  # type: ignore[attr-defined]
 
 
 class ForeignView(View):
@@ -77,13 +82,12 @@ class ForeignView(View):
 
 def view_of(path_entry: "Any") -> View:
     """What CPython itself finds on a path entry that is no directory."""
-    # It remembers listings by modification time, which is not enough.
-    importlib.metadata.FastPath.__new__.cache_clear()  # type: ignore[attr-defined]
+    _forget_listings()
     context = importlib.metadata.DistributionFinder.Context(path=[path_entry])
     try:
         found = list(importlib.metadata.MetadataPathFinder.find_distributions(context))
     except Exception as error:
-        warn_of([f"{path_entry!r} on sys.path: {type(error).__name__}: {error}"])
+        warn_of([f"{path_entry!r} on sys.path: {type(error).__name__}: {error}; left out"])
         return NOTHING
     view = _ArchiveView(path_entry, None, [(_metadata_dir(dist), _read(dist)) for dist in found])
     view.hold(found)
@@ -117,11 +121,11 @@ def _read(dist: "Any") -> Read:
     try:
         name = dist._normalized_name
     except Exception as error:
-        problems.append(f"{dist._path}: its name is nowhere to be found ({error})")
+        problems.append(f"{dist._path}: its name is nowhere to be found: {error}; {FAILS}")
     try:
         text = dist.read_text("entry_points.txt")
     except Exception as error:
-        problems.append(f"{path}: {type(error).__name__}: {error}")
+        problems.append(f"{path}: {type(error).__name__}: {error}; {FAILS}")
     read = Read(name, text, path)
     read.problems[:0] = problems
     return read
@@ -131,8 +135,10 @@ def view_of_odd(cache: "Cache", item: object, call: "Call") -> View:
     """An item of `sys.path` that is no plain string, or not on a POSIX system."""
     if os.name != "posix":
         return view_of(item)
-    if isinstance(item, os.PathLike):
-        item = os.fspath(item)
-    if isinstance(item, str):
-        return cache.view(str.__str__(item), call)
-    return view_of(item)  # which raises, and so is told
+    try:
+        path = os.fspath(item)  # type: ignore[call-overload]
+    except Exception:
+        path = item
+    if isinstance(path, str):
+        return cache._view(str.__str__(path), call)
+    return view_of(item)  # which fails, and so is told

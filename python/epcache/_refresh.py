@@ -90,22 +90,14 @@ def _find_command() -> "str | None":
 
 
 def _warn_once(path_entry: str, advice: str) -> None:
-    """Issue a `StaleCacheWarning` that points to the line from which epcache was asked."""
+    """Issue a `StaleCacheWarning`, the first time in a process."""
     mine = object()
     if _warned.setdefault(path_entry, mine) is not mine:
         return
-    import warnings
-
     from . import StaleCacheWarning
+    from ._warn import warn
 
-    package = os.path.dirname(__file__)
-    level = 1
-    frame = sys._getframe()
-    while frame.f_back is not None and os.path.dirname(frame.f_code.co_filename) == package:
-        frame = frame.f_back
-        level += 1
-    text = f"the cache of entry points is stale for {path_entry}; {advice}"
-    warnings.warn(text, StaleCacheWarning, stacklevel=level)
+    warn(f"the cache of entry points is stale for {path_entry}; {advice}", StaleCacheWarning)
 
 
 # --- Starting -------------------------------------------------------------------------------------

@@ -8,13 +8,16 @@ CPython raises, the least that is broken is left out and told as a problem.
 import os
 import time
 
-from ._cache import OPEN_FLAGS, REGULAR, SUFFIXES, stamp_of, stamp_of_linked
+from ._cache import DIRECTORY, OPEN_FLAGS, REGULAR, SUFFIXES, TYPE, stamp_of, stamp_of_linked
 
 # The largest text that is read, in bytes, as for the command.
 MAX_SOURCE = 8 << 20
 
 # So many bad lines of a text are named; the rest is counted.
 MAX_TOLD = 10
+
+# What is said of what CPython raises on.
+FAILS = "left out, where importlib.metadata fails: reinstall or report the package"
 
 # How old, in nanoseconds, the times of a stamp must be when a scan begins: a change within the same
 # tick of the clock would not show. More for a time in whole seconds, which may be all there is.
@@ -105,7 +108,7 @@ def _text(path: str, problems: "list[str]") -> "tuple[str | None, str | None]":
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError):
         return None, None
     except (OSError, ValueError) as error:
-        problems.append(f"{path}: {error}")
+        problems.append(f"{path}: {error}; {FAILS}")
         return None, None
     if stat.st_nlink != 1:
         stamp = stamp_of_linked(stat)
@@ -125,12 +128,12 @@ def _all_of(file: int) -> bytes:
 
 def _is_regular(stat: os.stat_result, path: str, problems: "list[str]") -> bool:
     """Whether it is a regular file of bounded size. CPython passes over directories in silence."""
-    if stat.st_mode & 0o170000 == REGULAR:
+    if stat.st_mode & TYPE == REGULAR:
         if stat.st_size <= MAX_SOURCE:
             return True
-        problems.append(f"{path}: {stat.st_size} bytes, larger than {MAX_SOURCE}")
-    elif stat.st_mode & 0o170000 != 0o040000:
-        problems.append(f"{path}: not a regular file")
+        problems.append(f"{path}: {stat.st_size} bytes, more than {MAX_SOURCE}; not read")
+    elif stat.st_mode & TYPE != DIRECTORY:
+        problems.append(f"{path}: not a regular file; not read")
     return False
 
 
@@ -160,16 +163,26 @@ def _name_in_metadata(path_entry: str, metadata_dir: str, problems: "list[str]")
         if len(problems) > told:
             return None  # CPython fails here, and looks no further
         if text:
-            from email import message_from_string
-            from importlib.metadata import _adapters  # type: ignore[attr-defined]
-
-            # As CPython does, for what it makes of folded lines.
-            name = _adapters.Message(message_from_string(text)).get("Name")
+            name = _name_header(text, problems)
             if name is not None:
-                return normalize(str(name))
+                return normalize(name)
             break
-    problems.append(f"{path}: its name is nowhere to be found")
+    problems.append(f"{path}: its name is nowhere to be found; {FAILS}")
     return None
+
+
+def _name_header(text: str, problems: "list[str]") -> "str | None":
+    """The first `Name` in METADATA, as CPython reads it."""
+    try:
+        from email import message_from_string
+        from importlib.metadata import _adapters  # type: ignore[attr-defined]
+    except ImportError as error:  # sys.path may be without the standard library by now
+        problems.append(f"METADATA can't be read: {error}")
+        return None
+    # It opens files with universal newlines, and takes folded lines apart in its own way.
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    name = _adapters.Message(message_from_string(text)).get("Name")
+    return None if name is None else str(name)
 
 
 def parse(text: str, path: str, problems: "list[str]") -> "list[tuple[str, str, str]]":
@@ -193,7 +206,7 @@ def parse(text: str, path: str, problems: "list[str]") -> "list[tuple[str, str, 
                 continue
             bad += 1
             if bad <= MAX_TOLD:
-                problems.append(f"{path}:{number}: no '=' in this line")
+                problems.append(f"{path}:{number}: no '=' in this line; {FAILS}")
     if bad > MAX_TOLD:
-        problems.append(f"{path}: {bad - MAX_TOLD} more lines without '='")
+        problems.append(f"{path}: {bad - MAX_TOLD} more lines without '='; {FAILS}")
     return entries

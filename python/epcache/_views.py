@@ -5,7 +5,6 @@ for it. `docs/format.md`, "Which one answers", says which is built when.
 """
 
 import os
-import sys
 
 from . import _source
 from ._cache import (
@@ -19,6 +18,7 @@ from ._cache import (
     is_usable,
     load,
     read_trusted,
+    remember,
 )
 from ._source import MAX_SOURCE, Read
 
@@ -101,33 +101,33 @@ class MixedView(View):
         return dist not in self._read or not self._read[dist].problems
 
 
-_told: "set[str]" = set()
+_told: set[str] = set()
+
+# So many problems are remembered, so that each is told once.
+_MAX_TOLD = 10_000
 
 
 def warn_of(problems: "Iterable[str]") -> None:
-    """Says what was left out, once in a process."""
+    """Says what is wrong, once in a process."""
     for problem in problems:
         if problem not in _told:
-            import warnings
-
             from . import BrokenMetadataWarning
+            from ._warn import warn
 
+            if len(_told) >= _MAX_TOLD:
+                _told.clear()
             _told.add(problem)
-            warnings.warn(
-                f"{problem}; left out, where importlib.metadata fails: reinstall or report it",
-                BrokenMetadataWarning,
-                stacklevel=stacklevel(),
-            )
+            warn(problem, BrokenMetadataWarning)
 
 
-def stacklevel() -> int:
-    """That of the first caller outside of epcache, for a warning that the caller of this issues."""
-    level = 1
-    frame = sys._getframe(1)
-    while frame.f_back and frame.f_globals.get("__package__") == __package__:
-        frame = frame.f_back
-        level += 1
-    return level
+def archive(path_entry: str) -> View:
+    """The view of a file: a zip, perhaps."""
+    try:
+        from . import _finders
+    except ImportError as error:  # sys.path may be without the standard library by now
+        warn_of([f"{path_entry}: not read, as importlib.metadata can't be imported: {error}"])
+        return NOTHING
+    return _finders.view_of(path_entry)
 
 
 def source(cache: "Cache", path_entry: str, names: "list[str]") -> View:
@@ -141,9 +141,7 @@ def completed(cache: "Cache", path_entry: str, index: Index) -> View:
     if not index.has_unindexed():
         return View(path_entry, index)
     if os.path.isfile(path_entry):
-        from . import _finders
-
-        return _finders.view_of(path_entry)  # in a zip
+        return archive(path_entry)
     return repaired(cache, path_entry, index, [])
 
 
@@ -154,7 +152,7 @@ def repaired(
     that is None because the path entry itself is changed, the dists of a new listing whose checks
     hold."""
     if changed is None:
-        listed = cache.listed_names(path_entry)
+        listed = cache._listed_names(path_entry)
         if isinstance(listed, View):
             return listed
         order = _source.in_order(listed)
@@ -185,9 +183,9 @@ def _reader(cache: "Cache", path_entry: str) -> "Callable[[str], Read]":
     """What reads a dist, or takes what was read in an earlier call if it is still as it was."""
     if cache.mode == "off" or not is_cacheable(path_entry):
         return lambda metadata_dir: _source.read(path_entry, metadata_dir)
-    known = cache.sources.get(path_entry, {})
+    known = cache._sources.get(path_entry, {})
     now: dict[str, Read] = {}
-    cache.sources[path_entry] = now
+    remember(cache._sources, path_entry, now)
 
     def read(metadata_dir: str) -> Read:
         found = known.get(metadata_dir)
@@ -213,7 +211,7 @@ def vouched(cache: "Cache", root: str, path_entry: str, stat: os.stat_result) ->
         return None  # a broken seal: what is beside it is of the image as it was built
     if stat.st_uid != 0 or stat.st_mode & 0o022 or not os.path.isdir(path_entry):
         return None
-    listed = cache.listed_names(path_entry)
+    listed = cache._listed_names(path_entry)
     if isinstance(listed, View):
         return listed
     read = _reader(cache, path_entry)
@@ -228,6 +226,11 @@ def unchecked(path_entry: str, call: "Call") -> View:
         index = load(root, path_entry)
         if index is not None:
             return _unchecked_index(index, root + path_entry, path_entry)
+    return mirror_files(path_entry, call)
+
+
+def mirror_files(path_entry: str, call: "Call") -> View:
+    """The view of the mirror files of the first root that has some."""
     for root, _ in call.roots:
         mirror = root + path_entry
         names = _mirror_files(mirror) if is_usable(mirror) else []
@@ -303,16 +306,16 @@ def dists(
     cache: "Cache", path_entry: str
 ) -> "list[tuple[str, tuple[tuple[str, str, str], ...] | None]] | None":
     """What `Cache.dists` gives."""
-    call = cache.call()
-    view = cache.view(path_entry, call)
+    call = cache._call()
+    view = cache._view(path_entry, call)
     declared: list[list[tuple[str, str, str]]] = [[] for _ in range(view.count())]
     try:
         entries = view.entries(None)
     except Damaged:
-        view = cache.distrusted(view, call)
+        view = cache._distrusted(view, call)
         declared = [[] for _ in range(view.count())]
         entries = view.entries(None)
-    cache.refresh(call)
+    cache._refresh(call)
     if not view.is_of_files:
         return None
     for dist, _, group, name, value in entries:

@@ -1,0 +1,15 @@
+"""Warnings: told to the program that asked, not to the module in here that found the reason."""
+
+import sys
+
+
+def warn(message: str, category: "type[Warning]" = UserWarning) -> None:
+    """Issues a warning that points to the first caller outside of this package."""
+    import warnings
+
+    level = 2
+    frame = sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__package__") == __package__:
+        frame = frame.f_back
+        level += 1
+    warnings.warn(message, category, stacklevel=level)
