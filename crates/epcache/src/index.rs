@@ -6,7 +6,7 @@
 use crate::dist;
 use crate::parse::Entry;
 use crate::scan::{Below, Check, Dist};
-use crate::stamp::Stamp;
+use crate::stamp::{self, Stamp};
 use crate::text::is_plain;
 use memchr::{memchr, memmem};
 use std::borrow::Cow;
@@ -263,10 +263,10 @@ impl Index {
                 let (dist, rest) = line.split_once(' ')?;
                 let (sequence, rest) = rest.split_once(' ')?;
                 let (name, value) = rest.split_once('=')?;
-                let dist = dist.parse().ok().filter(|&dist| dist < self.len())?;
+                let dist = number(dist).filter(|&dist| dist < self.len())?;
                 Some(IndexedEntry {
                     dist,
-                    sequence: sequence.parse().ok()?,
+                    sequence: number(sequence)?,
                     name,
                     value,
                     text: rest,
@@ -275,14 +275,17 @@ impl Index {
     }
 }
 
+/// A number of digits alone: without the sign that Rust's own parsing takes.
+fn number(text: &str) -> Option<usize> {
+    let is_number = text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|_| is_number)
+}
+
 fn parse_freshness(line: &str) -> Option<Freshness> {
     match line.split_once(' ')? {
         ("stamp", "-") => Some(Freshness::Never),
         ("stamp", stamp) => Stamp::parse(stamp).map(Freshness::Stamp),
-        ("sealed", seconds) => seconds
-            .parse::<i64>()
-            .ok()
-            .map(|seconds| Freshness::Sealed(seconds.into())),
+        ("sealed", seconds) => stamp::integer(seconds).map(Freshness::Sealed),
         _ => None,
     }
 }
@@ -294,7 +297,7 @@ impl DistLine {
         let here = line.starts_with(b"dist\t");
         let name = start + b"dist\t".len(); // as long as the other word
         if !here {
-            from_hex(text[start..end].strip_prefix("self\t")?)?;
+            from_hex(text[start..end].strip_prefix("self\t")?).filter(|name| is_file_name(name))?;
         }
         let field_end =
             |from: usize| memchr(b'\t', &text.as_bytes()[from..end]).map(|length| from + length);
@@ -309,10 +312,10 @@ impl DistLine {
                 checks: none,
             });
         }
-        let name_end = field_end(name)?;
+        let name_end = field_end(name).filter(|&name_end| name_end > name)?;
         let dir_end = field_end(name_end + 1).unwrap_or(end);
         let metadata_dir = &text.as_bytes()[name_end + 1..dir_end];
-        if metadata_dir.is_empty() || metadata_dir.contains(&b'/') {
+        if !is_file_name(metadata_dir) {
             return None;
         }
         Some(Self {
@@ -460,14 +463,19 @@ fn to_hex(bytes: &[u8]) -> String {
 }
 
 fn from_hex(hex: &str) -> Option<Vec<u8>> {
-    if hex.is_empty() || !hex.len().is_multiple_of(2) || !hex.bytes().all(|b| b.is_ascii_hexdigit())
-    {
+    let is_digit = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+    if hex.is_empty() || !hex.len().is_multiple_of(2) || !hex.bytes().all(is_digit) {
         return None;
     }
     (0..hex.len())
         .step_by(2)
         .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).ok())
         .collect()
+}
+
+/// Whether it can be the name of a metadata directory: of something in the path entry.
+fn is_file_name(name: &[u8]) -> bool {
+    !name.is_empty() && !name.iter().any(|b| matches!(b, b'/' | 0))
 }
 
 #[cfg(test)]
@@ -548,6 +556,96 @@ mod tests {
         assert!(Index::parse(text.clone().into_bytes(), "/").is_none());
         assert!(Index::parse(text.clone().into_bytes(), "/xy").is_none());
         assert!(Index::parse(text.replace("epcache 1", "epcache 2").into_bytes(), "/x").is_none());
+    }
+
+    fn is_index(text: &str) -> bool {
+        Index::parse(text.as_bytes().to_vec(), "/x").is_some()
+    }
+
+    #[test]
+    fn an_index_with_a_bad_line_of_a_dist_is_none() {
+        let hex = "610a5b7a5d2d312e646973742d696e666f";
+        assert!(is_index(&example()));
+        for bad in [
+            "",                             // no name
+            "6",                            // half a byte
+            "6A",                           // a capital letter
+            "zz",                           // no hexadecimal
+            "+1",                           // a sign
+            "61\t62",                       // one field more
+            "2e2e2f782e646973742d696e666f", // ../x.dist-info
+            "2f782e646973742d696e666f",     // /x.dist-info
+            "782f2e646973742d696e666f",     // x/.dist-info
+            "78002d312e646973742d696e666f", // a NUL
+        ] {
+            assert!(!is_index(&example().replace(hex, bad)), "{bad:?}");
+        }
+        let dist = "dist\tsix\tsix-1.dist-info\t";
+        for bad in [
+            "dist\t\tsix-1.dist-info\t",
+            "dist\tsix\t\t",
+            "dist\tsix\t../six-1.dist-info\t",
+            "dist six six-1.dist-info ",
+            "Dist\tsix\tsix-1.dist-info\t",
+        ] {
+            assert!(!is_index(&example().replace(dist, bad)), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_freshness_line_is_a_stamp_or_a_seal_and_nothing_else() {
+        for (line, freshness) in [
+            ("stamp -", Some(Freshness::Never)),
+            (
+                "stamp 9:8:7:6",
+                Some(Freshness::Stamp(
+                    Stamp::parse("9:8:7:6").expect("is a stamp"),
+                )),
+            ),
+            ("sealed 5", Some(Freshness::Sealed(5))),
+            ("sealed -5", Some(Freshness::Sealed(-5))),
+            ("sealed +5", None),
+            ("sealed 5 ", None),
+            ("sealed 1_5", None),
+            ("sealed \u{0665}", None),
+            ("sealed 0x5", None),
+            ("sealed -", None),
+            ("sealed ", None),
+            ("sealed", None),
+            ("sealed 9223372036854775808", None),
+            ("stamp +9:8:7:6", None),
+            ("stamp", None),
+            ("Stamp -", None),
+        ] {
+            assert_eq!(parse_freshness(line), freshness, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_group_with_a_line_that_is_no_entry_is_damaged_and_the_others_are_not() {
+        for bad in [
+            "+0 0 x=1",
+            "0 +0 x=1",
+            "-0 0 x=1",
+            "0_0 0 x=1",
+            "\u{0660} 0 x=1",
+            "0x0 0 x=1",
+            " 0 0 x=1",
+            "0  0 x=1",
+            " 0 x=1",
+            "0  x=1",
+            "0 x=1",
+            "0 0 x",
+            "2 0 x=1",
+            "99999999999999999999 0 x=1",
+            "",
+        ] {
+            let text = example().replace("0 0 x=1", bad);
+            let index = Index::parse(text.into_bytes(), "/x").expect("is an index");
+            assert_eq!(index.group("z"), None, "{bad:?}");
+            assert_eq!(index.groups(), None, "{bad:?}");
+            assert_eq!(index.group("a").map(|entries| entries.len()), Some(1));
+        }
     }
 
     #[test]

@@ -97,7 +97,16 @@ impl Stamp {
             Status::Changed(_) => Self::of_directory(stat),
             Status::Permissions { .. } => Self::of_linked_file(stat),
         };
-        *self == now
+        *self == now.as_far_as(self)
+    }
+
+    /// Without a birth time, if the other one has none.
+    fn as_far_as(mut self, other: &Self) -> Self {
+        let silent = matches!(other.status, Status::Permissions { born: None, .. });
+        if let (true, Status::Permissions { born, .. }) = (silent, &mut self.status) {
+            *born = None;
+        }
+        self
     }
 
     /// The times that it rests on.
@@ -195,13 +204,19 @@ fn signed(text: &mut &[u8], end: u8) -> Option<i128> {
     Some(if negative.is_some() { -number } else { number }.into())
 }
 
+/// An integer, and nothing else.
+pub(crate) fn integer(text: &str) -> Option<i128> {
+    signed(&mut text.as_bytes(), END)
+}
+
 fn parse_permissions(text: &str) -> Option<Status> {
     let mut fields = text.split('.');
-    let mode = u32::from_str_radix(fields.next()?, 8).ok()?;
-    let uid = fields.next()?.parse().ok()?;
-    let gid = fields.next()?.parse().ok()?;
+    let octal = fields.next().filter(|mode| !mode.starts_with('+'))?;
+    let mode = u32::from_str_radix(octal, 8).ok()?;
+    let mut id = || u32::try_from(unsigned(&mut fields.next()?.as_bytes(), END)?).ok();
+    let (uid, gid) = (id()?, id()?);
     let born = match fields.next() {
-        Some(born) => Some(born.parse::<i64>().ok()?.into()),
+        Some(born) => Some(integer(born)?),
         None => None,
     };
     let status = Status::Permissions {
@@ -322,8 +337,71 @@ mod tests {
             "1:2:3:p",
             "1:2:3:p644.0",
             "1:2:3:p9.0.0",
+            "1:2:3:p+644.0.0",
+            "1:2:3:p-644.0.0",
+            "1:2:3:p644.+0.0",
+            "1:2:3:p644.0.-0",
+            "1:2:3:p644.4294967296.0",
+            "1:2:3:p644.0.0.",
+            "1:2:3:p644.0.0.+7",
+            "1:2:3:p644.0.0.7.8",
+            "1:2:3:p644.0.0.9223372036854775808",
+            "+1:2:3:4",
+            "1:+2:3:4",
+            "1:2:+3:4",
+            "1:2:3:+4",
+            "1:2:3:--4",
+            "1:2:3:-",
+            " 1:2:3:4",
+            "1:2:3:4 ",
+            "1_0:2:3:4",
+            "1:2:\u{0663}:4",
         ] {
             assert_eq!(Stamp::parse(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn an_integer_is_digits_with_a_minus_sign_at_most() {
+        assert_eq!(integer("0"), Some(0));
+        assert_eq!(integer("-17"), Some(-17));
+        assert_eq!(integer("9223372036854775807"), Some(i64::MAX.into()));
+        for bad in [
+            "",
+            "-",
+            "+5",
+            "--5",
+            " 5",
+            "5 ",
+            "1_5",
+            "0x5",
+            "\u{0665}",
+            "9223372036854775808",
+        ] {
+            assert_eq!(integer(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_linked_stamp_holds_whatever_the_birth_time_if_it_has_none() {
+        let file = tempfile::NamedTempFile::new().expect("can be made");
+        let stat = file.as_file().metadata().expect("has a stat");
+        let now = Stamp::of_linked_file(&stat);
+        let Status::Permissions { mode, uid, gid, .. } = now.status else {
+            panic!("is a linked stamp");
+        };
+        let with = |mode, born| Stamp {
+            status: Status::Permissions {
+                mode,
+                uid,
+                gid,
+                born,
+            },
+            ..now
+        };
+        assert!(now.holds(&stat));
+        assert!(with(mode, None).holds(&stat));
+        assert!(!with(mode, Some(1)).holds(&stat));
+        assert!(!with(mode ^ 1, None).holds(&stat));
     }
 }

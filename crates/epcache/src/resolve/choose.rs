@@ -121,8 +121,7 @@ impl Cache {
         string: &str,
         not_used: &mut Vec<String>,
     ) -> View<'p> {
-        let roots = || self.usable_roots(false).chain(self.usable_roots(true));
-        for root in roots() {
+        for root in self.usable_roots(false).chain(self.usable_roots(true)) {
             let Ok(index) = load(root, string, not_used) else {
                 continue;
             };
@@ -144,7 +143,20 @@ impl Cache {
                 not_used: Vec::new(),
             };
         }
-        for root in roots() {
+        self.mirror_files(path_entry, string)
+    }
+
+    /// In the place of a view whose index turned out to be damaged.
+    pub(super) fn distrusted<'p>(&self, path_entry: &'p PathEntry) -> View<'p> {
+        match (self.mode, path_entry.cacheable()) {
+            (Mode::Only, Ok(string)) => self.mirror_files(path_entry, string),
+            _ => source(path_entry, "its index is damaged".to_owned()),
+        }
+    }
+
+    /// Mode `only` without an index.
+    fn mirror_files<'p>(&self, path_entry: &'p PathEntry, string: &str) -> View<'p> {
+        for root in self.usable_roots(false).chain(self.usable_roots(true)) {
             let mirror = Mirror::of(root, string);
             if !mirror.is_trusted() {
                 continue;

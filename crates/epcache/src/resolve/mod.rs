@@ -23,7 +23,7 @@ use shadowing::Shadowing;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, OnceLock};
-use view::{Entry, View, source};
+use view::{Entry, View};
 
 /// The cache roots that are asked, and how.
 #[derive(Debug)]
@@ -294,7 +294,7 @@ impl Cache {
             let view = self.view(path_entry);
             match view.entries(select) {
                 Some(_) => view,
-                None => source(path_entry, "its index is damaged".to_owned()),
+                None => self.distrusted(path_entry),
             }
         };
         path.iter().map(readable).collect()
