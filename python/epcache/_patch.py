@@ -13,7 +13,7 @@ code does as it always did.
 import os
 import sys
 
-from epcache._cache import environment_cache, is_own
+from ._cache import environment_cache, is_own
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from types import CodeType, ModuleType
     from typing import Any, Protocol
 
-    from epcache._cache import Cache
+    from ._cache import Cache
 
     Declared = tuple[tuple[str, str, str], ...]
+    # Name, value and group, each combination once and in order, as stevedore keeps them.
+    Members = dict[tuple[str, str, str], None]
 
     class FindDistributions(Protocol):
         def __call__(self, *args: Any, **kwargs: Any) -> Iterable[Distribution]: ...
@@ -297,8 +299,9 @@ class _Stevedore:
         self.is_undone = False
         self._cache = cache
         self._original = original
-        # As stevedore does it: what it once found for a sys.path holds as long as the process.
-        self._known: dict[tuple[str, tuple[str, ...]], list[tuple[str, str, str]]] = {}
+        # As stevedore does it: what it once found for a sys.path holds as long as the process, for
+        # all groups, of which programs (cliff's) ask for hundreds.
+        self._known: dict[tuple[str, ...], dict[str, Members]] = {}
 
     def __call__(self, group: str, path: "Sequence[str] | None" = None) -> "list[EntryPoint]":
         members = None
@@ -310,19 +313,23 @@ class _Stevedore:
 
         return [EntryPoint(*member) for member in members]
 
-    def _members(self, group: str) -> "list[tuple[str, str, str]] | None":
-        """Name, value and group, each combination once, as stevedore keeps them."""
+    def _members(self, group: str) -> "Members | None":
         try:
-            key = (group, tuple(sys.path))
-            members = self._known.get(key)
-            if members is None:
-                points = self._cache.entry_points(group=group)
-                members = list(dict.fromkeys((p.name, p.value, p.group) for p in points))
-                self._known[key] = members
+            path = tuple(sys.path)
+            groups = self._known.get(path)
+            if groups is None:
+                groups = self._known[path] = self._groups()
         # As for find_distributions.
         except Exception:
             return None
-        return members
+        return groups.get(group, {})
+
+    def _groups(self) -> "dict[str, Members]":
+        groups: dict[str, Members] = {}
+        for point in self._cache.entry_points():
+            members = groups.setdefault(point.group, {})
+            members[point.name, point.value, point.group] = None
+        return groups
 
 
 class _WaitingForStevedore:

@@ -875,3 +875,46 @@ def test_what_stevedore_was_told_holds_as_long_as_sys_path(
         """,
         with_stevedore,
     )
+
+
+def test_stevedore_asks_the_cache_once_for_all_groups(
+    interpreter: Path, with_stevedore: list[str], reader: Reader, make_dist: MakeDist
+) -> None:
+    # What stevedore shows once: a combination of name and value that two dists declare.
+    for name in ("twin-1", "other_twin-1"):
+        make_dist(Path(with_stevedore[1]), name, "[twins]\ntwin = twin:t\n")
+    reader(
+        """
+        class Counting(epcache.Cache):
+            asked = 0
+
+            def entry_points(self, **params):
+                self.asked += 1
+                return super().entry_points(**params)
+
+        cache = Counting()
+        epcache.patch(cache)
+        import stevedore._cache as module
+
+        def told(group):
+            return [(p.name, p.value, p.group) for p in module.get_group_all(group)]
+
+        def declared(group):
+            return [(p.name, p.value, p.group) for p in epcache.entry_points(group=group)]
+
+        groups = sorted(epcache.entry_points().groups) + ["nothing"] * 300
+        assert {"shapes", "colours", " odd ", ""} < set(groups)
+        for group in groups:
+            assert told(group) == list(dict.fromkeys(declared(group))), group
+        assert told("twins") == [("twin", "twin:t", "twins")] != declared("twins")
+        assert cache.asked == 1
+        sys.path.append("/nowhere")
+        assert told("shapes") and told("colours")
+        assert cache.asked == 2
+        del sys.path[-1]
+        assert told("shapes") and told("colours")
+        assert cache.asked == 2
+        """,
+        with_stevedore,
+        python=interpreter,
+    )
