@@ -14,6 +14,7 @@ from ._entry_point import EntryPoint, EntryPoints
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._patch import Patch
+    from ._warn import BrokenMetadataWarning, StaleCacheWarning
 
 __all__ = [
     "BrokenMetadataWarning",
@@ -26,14 +27,6 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
-
-
-class StaleCacheWarning(UserWarning):
-    """The cache is stale and nothing will refresh it: answers are right, but slow."""
-
-
-class BrokenMetadataWarning(UserWarning):
-    """Something installed is broken, so that `importlib.metadata` would raise; it was left out."""
 
 
 def entry_points(**params: object) -> EntryPoints:
@@ -53,3 +46,12 @@ def patch(cache: "Cache | None" = None) -> "Patch":
     from ._patch import Patch
 
     return Patch(cache)
+
+
+def __getattr__(name: str) -> object:
+    # Most programs never see a warning, and each class costs the time of a dozen lookups.
+    if name in ("BrokenMetadataWarning", "StaleCacheWarning"):
+        from . import _warn
+
+        return getattr(_warn, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

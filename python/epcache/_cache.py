@@ -35,6 +35,9 @@ SYSTEM, USER, VENDOR = range(3)
 # The largest index that is read, in bytes.
 MAX_INDEX = 64 << 20
 
+# So many names are searched for in an index before a table is made of all.
+_MANY_SEARCHES = 32
+
 # The digits of the largest number of 64 bits.
 MAX_DIGITS = 20
 
@@ -68,34 +71,35 @@ _UTF8 = sys.getfilesystemencoding().replace("-", "").lower() == "utf8"
 _importlib = sys.modules["_frozen_importlib_external"]
 
 
-class Damaged(ValueError):
-    """What is read is no index, or a line of it that is wanted is none."""
-
-
 class Index:
     """An index: whole, and of this path entry. Whether it is fresh is another question."""
 
-    __slots__ = ("_by_name", "_groups", "dists", "identity", "path", "sealed", "stamp", "text")
+    __slots__ = (
+        *("identity", "lines", "path", "sealed", "stamp", "text"),
+        *("_by_name", "_groups", "_searches", "_start"),
+    )
 
     def __init__(self, path_entry: str, path: str, identity: str, text: str) -> None:
         """Raises `ValueError` if the text is no index of the path entry."""
         head = f"{_HEAD}{path_entry}\n"
         if not text.startswith(head) or not text.endswith(_END):
-            raise Damaged("not whole, of another version, or of another path entry")
-        line_end = text.index("\n", len(head))
-        self.stamp, self.sealed = _freshness(text[len(head) : line_end])
-        # Where the line feed before the first group is, or that before the end mark.
-        groups = text.find("\n[", line_end)
+            raise ValueError("not whole, of another version, or of another path entry")
+        # The line feed before the first dist, and that before the first group or the end mark.
+        self._start = text.index("\n", len(head))
+        groups = text.find("\n[", self._start)
         self._groups = groups if groups >= 0 else len(text) - len(_END)
-        lines = text[line_end + 1 : self._groups]
-        self.dists = [line.split("\t") for line in lines.split("\n")] if lines else []
-        for dist in self.dists:
-            if dist[0] != "dist" or len(dist) < 3 or not dist[1] or not dist[2] or "/" in dist[2]:
-                _check_self(dist)
+        self.stamp, self.sealed = _freshness(text[len(head) : self._start])
+        dists = text[self._start : self._groups]
+        # Of each dist; taken apart when it is needed.
+        self.lines = dists.split("\n")[1:]
+        if not _are_plain(dists, len(self.lines)):
+            for line in self.lines:
+                _check(line.split("\t"))
         self.path = path
         self.identity = identity
         self.text = text
-        self._by_name: dict[str | None, int] | None = None
+        self._by_name: dict[str, int] | None = None
+        self._searches = 0
 
     def changed(self, path_entry: str) -> "list[int]":
         """The numbers of the dists whose checks do not hold. Those that are to be read from their
@@ -103,7 +107,7 @@ class Index:
 
         One `stat` for most dists.
         """
-        count = len(self.dists)
+        count = len(self.lines)
         if count <= 2 * _PROBED:
             return self._changed_among(path_entry, 0, count)
         start = time.perf_counter()
@@ -122,9 +126,9 @@ class Index:
         prefix = path_entry + "/"
         stat = os.stat
         changed = []
-        for number, line in enumerate(self.dists[first:end], first):
+        for number, line in enumerate(self.lines[first:end], first):
             try:
-                _, _, metadata_dir, check = line
+                _, _, metadata_dir, check = line.split("\t")
                 if check[0] == "E":
                     s = stat(f"{prefix}{metadata_dir}/entry_points.txt")
                     if check == f"E{s.st_ino}:{s.st_size}:{s.st_mtime_ns}:{s.st_ctime_ns}":
@@ -135,26 +139,51 @@ class Index:
                         continue
             except (OSError, ValueError, IndexError):
                 pass
-            if line[0] == "dist" and not holds(prefix + line[2], line[3:]):
+            word, *fields = line.split("\t")
+            if word == "dist" and not holds(prefix + fields[1], fields[2:]):
                 changed.append(number)
         return changed
 
     def has_unindexed(self) -> bool:
         """Whether some dist is to be read from its source each time."""
-        return self.text.find("\nself\t", 0, self._groups) >= 0
+        return self.text.find("\nself\t", self._start, self._groups) >= 0
 
-    def by_name(self) -> "dict[str | None, int]":
-        """For each normalized name the number of the first dist that has it."""
-        if self._by_name is None:
-            names = [line[1] for line in reversed(self.dists)]
-            self._by_name = dict(zip(names, range(len(names) - 1, -1, -1), strict=True))
+    def name(self, dist: int) -> str:
+        """The normalized name of a dist that is here."""
+        return self.lines[dist].split("\t", 2)[1]
+
+    def metadata_dir(self, dist: int) -> str:
+        """The name of the metadata directory of a dist that is here."""
+        return self.lines[dist].split("\t", 3)[2]
+
+    def has(self, name: str) -> bool:
+        """Whether a dist has this normalized name."""
+        table = self._table()
+        return name in table if table else self._search(name) >= 0
+
+    def is_first(self, dist: int) -> bool:
+        """Whether no dist before this one has its normalized name."""
+        table = self._table()
+        if table:
+            return table[self.name(dist)] == dist
+        at = self._search(self.name(dist))
+        return self.text.startswith(f"\n{self.lines[dist]}\n", at)
+
+    def _search(self, name: str) -> int:
+        return self.text.find(f"\ndist\t{name}\t", self._start, self._groups)
+
+    def _table(self) -> "dict[str, int] | None":
+        """For each normalized name the first dist that has it, once it pays to have a table."""
+        self._searches += 1
+        if self._by_name is None and self._searches > _MANY_SEARCHES:
+            names = [line.split("\t", 2)[1] for line in reversed(self.lines)]
+            last = len(names) - 1
+            self._by_name = dict(zip(names, range(last, -1, -1), strict=True))
         return self._by_name
 
-    def entries(self, group: "str | None") -> "list[Entry]":
-        """The entries of one group, or of all, by dist and in the order of its file.
-
-        Raises `Damaged`.
-        """
+    def entries(self, group: "str | None") -> "list[Entry] | None":
+        """The entries of one group, or of all, by dist and in the order of its file; None if a line
+        of them is damaged."""
         if group is None:
             return self._all_entries()
         line = f"\n[{group}]\n"
@@ -166,39 +195,39 @@ class Index:
         end = end if end >= 0 else len(self.text) - len(_END)
         return self._parsed(group, self.text[start:end]) if start <= end else []
 
-    def _all_entries(self) -> "list[Entry]":
+    def _all_entries(self) -> "list[Entry] | None":
         entries: list[Entry] = []
         for section in self.text[self._groups : -len(_END)].split("\n[")[1:]:
             group, separator, lines = section.partition("\n")
-            if not group.endswith("]"):
-                raise Damaged("a line that is no group")
-            if separator:
-                entries += self._parsed(group[:-1], lines)
+            parsed = self._parsed(group[:-1], lines) if separator else []
+            if parsed is None or not group.endswith("]"):
+                return None
+            entries += parsed
         entries.sort()
         return entries
 
-    def _parsed(self, group: str, text: str) -> "list[Entry]":
+    def _parsed(self, group: str, text: str) -> "list[Entry] | None":
         # By columns rather than by lines, which is twice as fast: a group can be large.
         try:
             lines = [line.split(" ", 2) for line in text.split("\n")]
             dists, sequences, rests = zip(*lines, strict=True)
             pairs = [rest.split("=", 1) for rest in rests]
             digits = "".join(dists) + "".join(sequences)
-            if not (digits.isdecimal() and digits.isascii()):
-                raise Damaged("no numbers")
+            if not digits.isdecimal() or not digits.isascii():
+                return None
             if max(map(len, dists + sequences)) > MAX_DIGITS:
-                raise Damaged("no number of 64 bits")
+                return None
             numbers = list(map(int, dists))
-            if max(numbers) >= len(self.dists):
-                raise Damaged("an entry of no dist")
+            if max(numbers) >= len(self.lines):
+                return None
             return [
                 (number, sequence, group, name, value)
                 for number, sequence, (name, value) in zip(
                     numbers, map(int, sequences), pairs, strict=True
                 )
             ]
-        except ValueError as error:
-            raise Damaged("a line that is no entry") from error
+        except ValueError:  # of a line that has too little in it
+            return None
 
 
 class View:
@@ -219,15 +248,15 @@ class View:
         self.index = index
         self._holders: dict[int, _Dist] = {}
 
-    def points(self, group: "str | None", earlier: "Sequence[View]") -> "list[EntryPoint]":
+    def points(self, group: "str | None", earlier: "Sequence[View]") -> "list[EntryPoint] | None":
         """The entry points of one group, or of all, of the dists that are not shadowed by one
-        before it, here or in an earlier view.
-
-        Raises `Damaged`.
-        """
+        before it, here or in an earlier view; None if the index turns out to be damaged."""
+        entries = self.entries(group)
+        if entries is None:
+            return None
         points = []
         last, shown = -1, False
-        for dist, _, in_group, name, value in self.entries(group):
+        for dist, _, in_group, name, value in entries:
             if dist != last:
                 last, shown = dist, not self.is_shadowed(dist, earlier)
                 holder = self.holder(dist)
@@ -240,29 +269,33 @@ class View:
         name = self.name(dist)
         if name is None:
             return False
-        if self.by_name()[name] != dist:
+        if not self.is_first(dist):
             return True
-        return any(name in view.by_name() for view in earlier)
+        return any(view.has(name) for view in earlier)
 
     def count(self) -> int:
         """How many dists there are."""
-        return len(self.index.dists) if self.index else 0
+        return len(self.index.lines) if self.index else 0
 
-    def entries(self, group: "str | None") -> "list[Entry]":
-        """The entries of one group, or of all, of all dists, in order. Raises `Damaged`."""
+    def entries(self, group: "str | None") -> "list[Entry] | None":
+        """The entries of one group, or of all, of all dists, in order; None as above."""
         return self.index.entries(group) if self.index else []
 
     def name(self, dist: int) -> "str | None":
         """A dist's normalized name, if it has one."""
-        return self.index.dists[dist][1] if self.index else None
+        return self.index.name(dist) if self.index else None
 
     def metadata_dir(self, dist: int) -> str:
         """The name of a dist's metadata directory."""
-        return self.index.dists[dist][2] if self.index else ""
+        return self.index.metadata_dir(dist) if self.index else ""
 
-    def by_name(self) -> "dict[str | None, int]":
-        """For each normalized name the first dist that has it."""
-        return self.index.by_name() if self.index else {}
+    def has(self, name: str) -> bool:
+        """Whether a dist has this normalized name."""
+        return self.index is not None and self.index.has(name)
+
+    def is_first(self, dist: int) -> bool:
+        """Whether no dist of this view before this one has its normalized name."""
+        return self.index is None or self.index.is_first(dist)
 
     def is_believed(self, dist: int) -> bool:
         """Whether `entries` has what the dist declares, and CPython would not raise on it."""
@@ -389,11 +422,11 @@ class Cache:
         found: list[EntryPoint] = []
         earlier: list[View] = []
         for view in views:
-            try:
-                found += view.points(group, earlier)
-            except Damaged:
+            points = view.points(group, earlier)
+            if points is None:
                 view = self._distrusted(view, call)
-                found += view.points(group, earlier)
+                points = view.points(group, earlier) or []
+            found += points
             earlier.append(view)
         return found
 
@@ -633,7 +666,7 @@ def stamp_of_linked(stat: os.stat_result) -> str:
 
 def _freshness(line: str) -> "tuple[str, int | None]":
     """The stamp that a path entry must have, and the second of its modification time if it is
-    sealed. Raises `Damaged`."""
+    sealed. Raises `ValueError`."""
     word, _, rest = line.partition(" ")
     fields = rest.split(":")
     if word == "sealed" and _is_time(rest):
@@ -641,9 +674,9 @@ def _freshness(line: str) -> "tuple[str, int | None]":
     if word == "stamp" and rest == "-":
         return rest, None
     if word != "stamp" or len(fields) != 4 or not all(map(_is_time, fields[2:])):
-        raise Damaged("neither a stamp nor a seal")
+        raise ValueError("neither a stamp nor a seal")
     if not all(is_number(field) and int(field) < 1 << 64 for field in fields[:2]):
-        raise Damaged("no stamp")
+        raise ValueError("no stamp")
     return rest, None
 
 
@@ -658,13 +691,26 @@ def _is_time(text: str) -> bool:
     return is_number(digits) and -1 << 63 <= int(text) < 1 << 63
 
 
-def _check_self(line: "list[str]") -> None:
-    """Raises `Damaged` if it is no line of a dist that is to be read from its source."""
+def _are_plain(dists: str, count: int) -> bool:
+    """Whether all lines of dists are as most are, as far as can be seen at once: so that a thousand
+    of them need not be taken apart."""
+    parts = dists.split("\ndist\t")
+    if len(parts) - 1 != count or parts[0] or "/" in dists or "\t\t" in dists:
+        return False
+    return "\t\n" not in dists and dists[-1:] != "\t" and all("\t" in part for part in parts[1:])
+
+
+def _check(line: "list[str]") -> None:
+    """Raises `ValueError` if it is no line of a dist."""
+    if line[0] == "dist":
+        if len(line) < 3 or not line[1] or not line[2] or "/" in line[2]:
+            raise ValueError("no name of a dist")
+        return
     if line[0] != "self" or len(line) != 2 or not line[1]:
-        raise Damaged("a line that is no dist")
+        raise ValueError("a line that is no dist")
     name = bytes.fromhex(line[1])
     if name.hex() != line[1] or b"/" in name or b"\0" in name:
-        raise Damaged("no name of a metadata directory")
+        raise ValueError("no name of a metadata directory")
 
 
 def _effective_user() -> int:

@@ -76,8 +76,11 @@ class ForeignView(View):
     def name(self, dist: int) -> "str | None":
         return self._names[dist]
 
-    def by_name(self) -> "dict[str | None, int]":
-        return self._first
+    def has(self, name: str) -> bool:
+        return name in self._first
+
+    def is_first(self, dist: int) -> bool:
+        return self._first[self._names[dist]] == dist
 
 
 def view_of(path_entry: "Any") -> View:

@@ -94,8 +94,7 @@ def _warn_once(path_entry: str, advice: str) -> None:
     mine = object()
     if _warned.setdefault(path_entry, mine) is not mine:
         return
-    from . import StaleCacheWarning
-    from ._warn import warn
+    from ._warn import StaleCacheWarning, warn
 
     warn(f"the cache of entry points is stale for {path_entry}; {advice}", StaleCacheWarning)
 

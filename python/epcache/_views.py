@@ -10,7 +10,6 @@ from . import _source
 from ._cache import (
     NOTHING,
     SUFFIXES,
-    Damaged,
     Index,
     View,
     holds,
@@ -58,12 +57,12 @@ class MixedView(View):
                 name = backing.name
             else:
                 self._places[backing] = dist
-                name = index.dists[backing][1] if index else None
+                name = index.name(backing) if index else None
             self._metadata_dirs.append(metadata_dir)
             self._names.append(name)
             self._first.setdefault(name, dist)
 
-    def points(self, group: "str | None", earlier: "Sequence[View]") -> "list[EntryPoint]":
+    def points(self, group: "str | None", earlier: "Sequence[View]") -> "list[EntryPoint] | None":
         points = super().points(group, earlier)
         for dist, read in self._read.items():
             if read.problems and not self.is_shadowed(dist, earlier):
@@ -73,8 +72,10 @@ class MixedView(View):
     def count(self) -> int:
         return len(self._metadata_dirs)
 
-    def entries(self, group: "str | None") -> "list[Entry]":
-        indexed = self.index.entries(group) if self.index else ()
+    def entries(self, group: "str | None") -> "list[Entry] | None":
+        indexed = self.index.entries(group) if self.index else []
+        if indexed is None:
+            return None
         places = self._places
         entries = [
             (places[number], sequence, in_group, name, value)
@@ -94,8 +95,11 @@ class MixedView(View):
     def metadata_dir(self, dist: int) -> str:
         return self._metadata_dirs[dist]
 
-    def by_name(self) -> "dict[str | None, int]":
-        return self._first
+    def has(self, name: str) -> bool:
+        return name in self._first
+
+    def is_first(self, dist: int) -> bool:
+        return self._first[self._names[dist]] == dist
 
     def is_believed(self, dist: int) -> bool:
         return dist not in self._read or not self._read[dist].problems
@@ -111,8 +115,7 @@ def warn_of(problems: "Iterable[str]") -> None:
     """Says what is wrong, once in a process."""
     for problem in problems:
         if problem not in _told:
-            from . import BrokenMetadataWarning
-            from ._warn import warn
+            from ._warn import BrokenMetadataWarning, warn
 
             if len(_told) >= _MAX_TOLD:
                 _told.clear()
@@ -157,9 +160,10 @@ def repaired(
             return listed
         order = _source.in_order(listed)
     else:
-        order = [_metadata_dir(line) for line in index.dists]
+        order = [_metadata_dir(line) for line in index.lines]
     read = _reader(cache, path_entry)
-    known = {line[2]: number for number, line in enumerate(index.dists) if line[0] == "dist"}
+    lines = [line.split("\t") for line in index.lines]
+    known = {line[2]: number for number, line in enumerate(lines) if line[0] == "dist"}
 
     def backing(metadata_dir: str) -> "Backing":
         number = known.get(metadata_dir)
@@ -167,16 +171,17 @@ def repaired(
             return read(metadata_dir)
         if changed is None:
             path = os.path.join(path_entry, metadata_dir)
-            return number if holds(path, index.dists[number][3:]) else read(metadata_dir)
+            return number if holds(path, lines[number][3:]) else read(metadata_dir)
         return read(metadata_dir) if number in gone else number
 
     gone = frozenset(changed or ())
     return MixedView(path_entry, index, [(name, backing(name)) for name in order])
 
 
-def _metadata_dir(line: "list[str]") -> str:
+def _metadata_dir(line: str) -> str:
     """The metadata directory that a line of an index is about."""
-    return line[2] if line[0] == "dist" else os.fsdecode(bytes.fromhex(line[1]))
+    fields = line.split("\t")
+    return fields[2] if fields[0] == "dist" else os.fsdecode(bytes.fromhex(fields[1]))
 
 
 def _reader(cache: "Cache", path_entry: str) -> "Callable[[str], Read]":
@@ -246,9 +251,10 @@ def _unchecked_index(index: Index, mirror: str, path_entry: str) -> View:
     if not index.has_unindexed():
         return View(path_entry, index)
     dists: list[tuple[str, Backing]] = []
-    for number, line in enumerate(index.dists):
+    for number, line in enumerate(index.lines):
         name = _metadata_dir(line)
-        dists.append((name, number if line[0] == "dist" else _mirrored_or_lost(mirror, name)))
+        is_here = line.startswith("dist")
+        dists.append((name, number if is_here else _mirrored_or_lost(mirror, name)))
     return MixedView(path_entry, index, dists)
 
 
@@ -308,16 +314,14 @@ def dists(
     """What `Cache.dists` gives."""
     call = cache._call()
     view = cache._view(path_entry, call)
-    declared: list[list[tuple[str, str, str]]] = [[] for _ in range(view.count())]
-    try:
-        entries = view.entries(None)
-    except Damaged:
+    entries = view.entries(None)
+    if entries is None:
         view = cache._distrusted(view, call)
-        declared = [[] for _ in range(view.count())]
-        entries = view.entries(None)
+        entries = view.entries(None) or []
     cache._refresh(call)
     if not view.is_of_files:
         return None
+    declared: list[list[tuple[str, str, str]]] = [[] for _ in range(view.count())]
     for dist, _, group, name, value in entries:
         declared[dist].append((group, name, value))
     return [

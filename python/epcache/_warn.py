@@ -3,6 +3,18 @@
 import sys
 
 
+class StaleCacheWarning(UserWarning):
+    """The cache is stale and nothing will refresh it: answers are right, but slow."""
+
+    __module__ = __package__
+
+
+class BrokenMetadataWarning(UserWarning):
+    """Something installed can't be read, and was left out; `importlib.metadata` mostly fails."""
+
+    __module__ = __package__
+
+
 def warn(message: str, category: "type[Warning]" = UserWarning) -> None:
     """Issues a warning that points to the first caller outside of this package."""
     import warnings
