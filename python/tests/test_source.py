@@ -230,9 +230,10 @@ class SlowStat:
 
     def __init__(self, seconds: float) -> None:
         self._stat = os.stat
-        self._never = threading.Event()
         self._seconds = seconds
+        self._asker = threading.get_ident()
         self._lock = threading.Lock()
+        self._never, self._together = threading.Event(), threading.Event()
         self._waiting = 0
         self.most = 0
         self.paths: list[str] = []
@@ -242,7 +243,12 @@ class SlowStat:
             self._waiting += 1
             self.most = max(self.most, self._waiting)
             self.paths.append(path)
+            if self._waiting > 1:
+                self._together.set()
         self._never.wait(self._seconds)
+        # However slowly threads start: one that does not ask by itself waits for another.
+        if threading.get_ident() != self._asker:
+            self._together.wait(PATIENCE)
         with self._lock:
             self._waiting -= 1
         return self._stat(path)
