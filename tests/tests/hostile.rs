@@ -158,6 +158,29 @@ fn a_link_of_somebody_else_s_in_the_place_of_a_cache_root_is_neither_filled_nor_
 }
 
 #[test]
+fn a_link_of_somebody_else_s_above_a_cache_root_is_not_followed_to_write() {
+    let Some(scratch) = scratch_of_root() else {
+        return;
+    };
+    let path_entry = installed(&scratch, "site-packages");
+    let victim = scratch.path_entry("victim");
+    let home = ALICE.directory(&scratch, "home-of-alice");
+    let link = home.join("cache");
+    symlink(&victim, &link).unwrap();
+    std::os::unix::fs::lchown(&link, Some(ALICE.0), Some(ALICE.0)).unwrap();
+    let sync = || {
+        let mut command = epcache_tests::epcache(&home);
+        command.arg("sync").args(named(&[&path_entry]));
+        command
+    };
+    refuses(&mut sync(), &link, &victim);
+
+    // Nor one of root's, where its owner could put another in its place.
+    std::os::unix::fs::lchown(&link, Some(0), Some(0)).unwrap();
+    refuses(&mut sync(), &home, &victim);
+}
+
+#[test]
 fn nothing_is_written_through_a_link_inside_a_cache_root() {
     let Some(scratch) = scratch_of_root() else {
         return;

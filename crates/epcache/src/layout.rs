@@ -110,14 +110,36 @@ pub(crate) fn exists_for_writing(root: &Root, within: Option<&Path>) -> Result<b
         return Err(Error::io("write below it", &root.path)(error));
     }
     check_above(&real, &base)?;
+    check_way(&root.path, within)?;
     Ok(exists)
 }
+
+/// Whether no link on the way to a root, as it was named, is somebody else's; and whether, if root
+/// asks, nobody else could put one there.
+fn check_way(path: &Path, within: Option<&Path>) -> Result<(), Error> {
+    let is_inside = |above: &&Path| within.is_none_or(|within| *above != within);
+    for above in path.ancestors().take_while(is_inside) {
+        let Ok(stat) = std::fs::symlink_metadata(above) else {
+            continue;
+        };
+        let checked = match stat.is_symlink() {
+            true => trust::check_owner(&stat),
+            false if trust::effective_user() != 0 => Ok(()),
+            false if stat.mode() & STICKY != 0 => trust::check_owner(&stat),
+            false => trust::check(&stat),
+        };
+        checked.map_err(|why| Error::not_trusted(above, why))?;
+    }
+    Ok(())
+}
+
+/// Who has this bit set in a directory's mode lets nobody move what is another's in it (`/tmp`).
+const STICKY: u32 = 0o1000;
 
 /// Whether nobody else can put another directory in the place of this one. What others own is never
 /// made into; and root, whose writing is worth an attack, writes only where each directory above is
 /// root's too (or, as `/tmp`, lets nobody move what is another's).
 fn check_above(real: &Path, base: &Path) -> Result<(), Error> {
-    const STICKY: u32 = 0o1000;
     for above in real.ancestors().take_while(|above| above.starts_with(base)) {
         let Ok(stat) = std::fs::metadata(above) else {
             continue;
