@@ -18,9 +18,9 @@ _THREADS = 16
 def in_parallel(work: "Callable[[int, int], list[int]]", start: int, end: int) -> "list[int]":
     """What `work` gives for the numbers from `start` up to `end`, all together and in order.
 
-    It is called for parts of them, in threads that have ended when this returns.
+    It is called for parts of them, in threads that have done their work when this returns.
     """
-    size = -(-(end - start) // _THREADS)
+    size = max(-(-(end - start) // _THREADS), 1)
     parts = [(at, min(at + size, end)) for at in range(start, end, size)]
     results: list[list[int] | None] = [None] * len(parts)
     running = []
@@ -28,6 +28,8 @@ def in_parallel(work: "Callable[[int, int], list[int]]", start: int, end: int) -
     def run(number: int, done: "_thread.LockType") -> None:
         try:
             results[number] = work(*parts[number])
+        except BaseException:
+            pass  # it is done again by the caller, who is to see it
         finally:
             done.release()
 

@@ -17,7 +17,10 @@ class BrokenMetadataWarning(UserWarning):
 
 def warn(message: str, category: "type[Warning]" = UserWarning) -> None:
     """Issues a warning that points to the first caller outside of this package."""
-    import warnings
+    try:
+        import warnings
+    except ImportError:  # sys.path may be without the standard library by now
+        return
 
     level = 2
     frame = sys._getframe(1)

@@ -742,7 +742,6 @@ def test_what_needs_the_standard_library_is_told_once_and_left_out_without_it(
     assert output.stderr.count("StaleCacheWarning") == (on_stale != "ignore")
 
 
-@pytest.mark.xfail(strict=True, reason="what shows warnings can't be imported either")
 @pytest.mark.parametrize("on_stale", ["ignore", "warn", "sync"])
 def test_without_the_standard_library_nothing_raises_where_nothing_can_be_told(
     on_stale: str, needy: list[Path], reader: Reader, interpreter: Path

@@ -5,7 +5,6 @@ What the reader makes of it as a whole is asked of CPython, in `test_reader` and
 
 import _thread
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -206,7 +205,6 @@ def test_a_part_that_fails_in_a_thread_is_done_again_where_it_was_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # The interpreter shows there what ends a thread.
-    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
     caller = threading.get_ident()
 
     def fails_in_threads(first: int, end: int) -> list[int]:
