@@ -25,7 +25,7 @@ def main(arguments: "list[str]") -> int:
     if command is None:
         return _fail(
             "the command 'epcache' is neither beside this Python nor on PATH; "
-            "install the wheel that it comes with: pip install epcache"
+            "install the wheel that it comes with, as with 'pip install .' in a checkout of epcache"
         )
     try:
         if arguments in (["--help"], ["-h"], []):
@@ -43,12 +43,23 @@ def _become(command: str, arguments: "list[str]") -> int:
     for name in ("SIGPIPE", "SIGXFSZ"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
-    os.execv(command, [command, *arguments])
+    os.execve(command, [command, *arguments], _environment())
+
+
+def _environment() -> "dict[str, str]":
+    """The environment of the command, to which the environment of this Python is the active one.
+
+    Options that name another still win.
+    """
+    variables = dict(os.environ)
+    if os.path.isfile(os.path.join(sys.prefix, "pyvenv.cfg")):
+        variables["VIRTUAL_ENV"] = sys.prefix
+    return variables
 
 
 def _help(command: str, arguments: "list[str]") -> int:
     """Print the command's own help, and what it can't know."""
-    status = os.spawnv(os.P_WAIT, command, [command, *arguments])
+    status = os.spawnve(os.P_WAIT, command, [command, *arguments], _environment())
     stream = 2 if status else 1
     try:
         os.write(stream, HELP.encode())

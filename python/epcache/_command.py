@@ -8,19 +8,36 @@ import sys
 
 NAME = "epcache"
 
+_WRITABLE_BY_ALL = 0o002
 
-def find_command() -> "str | None":
+
+def find_command(*, trusted_only: bool = False) -> "str | None":
     """The absolute path of the `epcache` executable to run; None where there is none.
 
     The one that was installed with this module, else one beside the running interpreter, else the
     first on PATH. Relative items of PATH are passed over: what is in the current directory,
-    whoever put it there, is not to be run by the way.
+    whoever put it there, is not to be run by the way. Nor, where nobody has asked for the command
+    (`trusted_only`), is what somebody else could have put where it is.
     """
     for directory in _directories():
         command = os.path.join(directory, NAME)
-        if os.path.isfile(command) and os.access(command, os.X_OK):
+        if not os.path.isfile(command) or not os.access(command, os.X_OK):
+            continue
+        if not trusted_only or (_is_trusted(directory) and _is_trusted(command)):
             return command
     return None
+
+
+def _is_trusted(path: str) -> bool:
+    """Whether it is root's or this user's, and not for everybody to write.
+
+    A group may: on Debian, /usr/local/bin is the group staff's.
+    """
+    try:
+        status = os.stat(path)
+    except OSError:
+        return False
+    return status.st_uid in (0, os.geteuid()) and not status.st_mode & _WRITABLE_BY_ALL
 
 
 def _directories() -> "list[str]":

@@ -32,27 +32,31 @@ exec({start!r},{{"__name__":"epcache._patch","sys":sys,"P":b.PathFinder,"o":o,\
 
 # Run the first time: leaves behind what waits for somebody to ask, and stands for `o` until then.
 # By the module's name, `epcache.entry_points` knows that PathFinder is still as CPython made it.
+# The finder is a function that has itself as attribute: of what can be made in no time, functions
+# alone can be hashed and take attributes.
 START = """\
-f=staticmethod(lambda*a,**k:exec(s,globals())or e.find_distributions(*a,**k))
+f=P.find_distributions=staticmethod(lambda*a,**k:exec(s,globals())or e.find_distributions(*a,**k))
 f.epcache=1
-w=type(sys.implementation)(find_spec=lambda n,*a:\
-n=="stevedore._cache"and(exec(s,globals())or e.find_spec(n,*a))or None)
-P.find_distributions=f
+w=w.find_spec=lambda fullname,path=None,target=None:\
+fullname=="stevedore._cache"and(exec(s,globals())or e.find_spec(fullname,path,target))or None
 sys.meta_path.insert(0,w)
 """
 
 # Run when somebody asks. `sys.path` may be anything by then, so the package is loaded from where it
-# was. If it is gone, or can't be loaded, all is as if there had been no line.
+# was. If it is gone, or can't be loaded, all is as if there had been no line. Where only an empty
+# directory is left, there is a spec, but without a loader.
 LATE = """\
 try:
  if"epcache"not in sys.modules:
   import _frozen_importlib
-  _frozen_importlib._load(P.find_spec("epcache",[d]))
+  m=P.find_spec("epcache",[d])
+  m.loader.exec_module
+  _frozen_importlib._load(m)
  from epcache._patch import enabled
  e=enabled(f,o,w)
 except Exception:
  if vars(P).get("find_distributions")is f:P.find_distributions=o
- e=type(w)(find_distributions=o.__func__,find_spec=lambda*a:None)
+ e=type("",(),{"find_distributions":o,"find_spec":lambda*a:None})
 """
 
 
@@ -85,7 +89,7 @@ def enable(directory: str) -> str:
         return f"enabled again, by a new {path}"
     return (
         f"enabled by {path}\n"
-        "Programs of this environment are answered from the cache now, when they start.\n"
+        "From its next start, each program of this environment is answered from the cache.\n"
         "Before epcache is uninstalled, run: python -m epcache disable"
     )
 
@@ -135,12 +139,11 @@ def _parse(argv: "list[str]") -> "Namespace":
             metavar="DIR",
             help="the site-packages directory to write to, instead of this environment's",
         )
-        if name == "enable":
-            command.add_argument(
-                "--system",
-                action="store_true",
-                help="also if this Python is not one of a virtual environment",
-            )
+        command.add_argument(
+            "--system",
+            action="store_true",
+            help="also if this Python is not one of a virtual environment",
+        )
     return parser.parse_args(argv)
 
 
@@ -193,6 +196,8 @@ def _write(path: str, text: str) -> None:
     try:
         with open(temporary, "x", encoding="ascii") as file:
             file.write(text)
+            # Whoever uses the environment is to be served, whatever the umask is.
+            os.fchmod(file.fileno(), 0o644)
         os.replace(temporary, path)
     except OSError as error:
         if not isinstance(error, FileExistsError):

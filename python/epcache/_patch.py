@@ -160,10 +160,15 @@ def _path_finder() -> "Any":
 
 def _is_untouched() -> bool:
     """Whether what is stood in for is as CPython made it, and nobody has put in something else."""
-    from importlib import metadata
+    from importlib import metadata as shown
 
+    # The type stubs do not know all that is there.
+    metadata: Any = shown
     functions = (
         metadata.PathDistribution.read_text,
+        metadata.FastPath.search,
+        metadata.FastPath.children,
+        getattr(metadata.MetadataPathFinder._search_paths, "__func__", None),
         getattr(metadata.MetadataPathFinder.find_distributions, "__func__", None),
         getattr(vars(metadata.Distribution).get("entry_points"), "fget", None),
     )
@@ -362,14 +367,14 @@ class _WaitingForStevedore:
             del sys.meta_path[position]
 
     def find_spec(
-        self, name: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
+        self, fullname: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
     ) -> "ModuleSpec | None":
-        if name != STEVEDORE or not self._patches or self._is_asking:
+        if fullname != STEVEDORE or not self._patches or self._is_asking:
             return None
         # The others, this one's own placeholder among them, may hand the question back.
         self._is_asking = True
         try:
-            spec = _find_spec(self, name, path, target)
+            spec = _find_spec(self, fullname, path, target)
         finally:
             self._is_asking = False
         if spec is not None:

@@ -42,10 +42,17 @@ _MAX_AT_ONCE = 32
 # then the host program has no child that it did not start.
 _PATIENCE = 0.01
 
+# How long to sleep at most before it is asked for again, in seconds.
+_LONGEST_NAP = 0.001
+
+# How many path entries are remembered. A process that meets more than that begins anew: it is a
+# test suite, or a server that makes environments.
+_MAX_REMEMBERED = 1000
+
 # What a user has set for this process is not meant for that one, which is told all it needs.
 _OWN_VARIABLES = ("EPCACHE_MODE", "EPCACHE_ON_STALE", "EPCACHE_PATH")
 
-_STICKY, _TYPE, _DIRECTORY, _REGULAR = 0o1000, 0o170000, 0o040000, 0o100000
+_STICKY, _TYPE, _DIRECTORY, _REGULAR, _LINK = 0o1000, 0o170000, 0o040000, 0o100000, 0o120000
 _WRITABLE_BY_OTHERS = 0o022
 
 _warned: "dict[str, object]" = {}
@@ -53,6 +60,12 @@ _tried: "dict[str, float]" = {}
 
 # Children that had not ended when they were last asked for, each with the process that has them.
 _children: "list[tuple[int, int]]" = []
+
+# Claims that this process has open, for a moment.
+_open_claims: "set[int]" = set()
+
+# Not empty once forks are watched.
+_watched: "list[bool]" = []
 
 
 def found_stale(
@@ -84,7 +97,7 @@ def _find_command() -> "str | None":
     from ._command import find_command
 
     try:
-        return find_command()
+        return find_command(trusted_only=True)
     except (OSError, ValueError):
         return None
 
@@ -92,6 +105,8 @@ def _find_command() -> "str | None":
 def _warn_once(path_entry: str, advice: str) -> None:
     """Issue a `StaleCacheWarning`, the first time in a process."""
     mine = object()
+    if len(_warned) >= _MAX_REMEMBERED:
+        _warned.clear()
     if _warned.setdefault(path_entry, mine) is not mine:
         return
     from ._warn import StaleCacheWarning, warn
@@ -106,6 +121,8 @@ def _try_to_start(command: str, root: str, path_entries: "list[str]") -> None:
     """Start a refresh of those path entries that nobody else refreshes, if that can be done."""
     claims: dict[str, int] = {}
     try:
+        if _looks_after_children():
+            return
         due = [path_entry for path_entry in path_entries if _is_rested(path_entry)]
         if due and _is_writable_root(root):
             for path_entry, claim in _claim(root, due[:_MAX_AT_ONCE]):
@@ -117,8 +134,22 @@ def _try_to_start(command: str, root: str, path_entries: "list[str]") -> None:
         pass
     finally:
         for claim in claims.values():
-            os.close(claim)
-        reap(_PATIENCE if claims else 0.0)
+            _close(claim)
+        reap(_PATIENCE if claims and not _is_init() else 0.0)
+
+
+def _looks_after_children() -> bool:
+    """Whether this program is told of the end of each child, and might not know what to do with
+    one that it did not start.
+    """
+    import _signal  # type: ignore[import-not-found]  # what `signal` makes enums of, which takes time
+
+    return callable(_signal.getsignal(_signal.SIGCHLD))
+
+
+def _is_init() -> bool:
+    """Whether orphans become this process's children, as in a container that has no init."""
+    return os.getpid() == 1
 
 
 def _is_rested(path_entry: str) -> bool:
@@ -128,6 +159,8 @@ def _is_rested(path_entry: str) -> bool:
     now = time.monotonic()
     if now - _tried.get(path_entry, -_AT_REST) < _AT_REST:
         return False
+    if len(_tried) >= _MAX_REMEMBERED:
+        _tried.clear()
     _tried[path_entry] = now
     return True
 
@@ -138,7 +171,9 @@ def _spawn(command: str, root: str, claims: "dict[str, int]") -> None:
     Not by a fork, which a process with threads must not do. Nothing else is inherited: somebody
     may wait for the end of a pipe that the host program holds.
     """
-    arguments = [command, "sync", "--quiet", "--background", f"--cache-dir={root}"]
+    arguments = [command, "sync", "--quiet", f"--cache-dir={root}"]
+    if not _is_init():
+        arguments.insert(3, "--background")
     arguments += [f"--path={path_entry}" for path_entry in claims]
     environment = {k: v for k, v in os.environ.items() if k not in _OWN_VARIABLES}
     first_free = 3 + len(claims)
@@ -175,9 +210,17 @@ def reap(patience: float = 0.0) -> None:
 
     Nearly always done before `found_stale` returns; else by a later call, of this or of that.
     """
+    try:
+        _reap(patience)
+    # A sandbox may forbid to ask, and a test may have put something else in the place of `sleep`.
+    except Exception:
+        pass
+
+
+def _reap(patience: float) -> None:
     import time
 
-    pause, deadline = 0.0005, time.monotonic() + patience
+    pause, deadline = _LONGEST_NAP / 4, time.monotonic() + patience
     while True:
         for child in list(_children):
             owner, pid = child
@@ -186,17 +229,20 @@ def reap(patience: float = 0.0) -> None:
                     _children.remove(child)
                 except ValueError:
                     pass  # another thread did
-        if not _children or time.monotonic() >= deadline:
+        left = deadline - time.monotonic()
+        if not _children or left <= 0:
             return
-        time.sleep(pause)
-        pause *= 2
+        time.sleep(min(pause, left))
+        pause = min(pause * 2, _LONGEST_NAP)
 
 
 def _has_ended(pid: int) -> bool:
     try:
         return os.waitpid(pid, os.WNOHANG)[0] != 0
-    except ChildProcessError:
-        return True  # somebody else took note: the host program, or the kernel where it is told to
+    # Somebody else took note: the host program, or the kernel where it is told to. Or one may not
+    # ask, now or later.
+    except OSError:
+        return True
 
 
 # --- Claims ---------------------------------------------------------------------------------------
@@ -217,14 +263,14 @@ def _claim(root: str, path_entries: "list[str]") -> "Iterator[tuple[str, int]]":
             try:
                 mine = _lock(claim) and _is_due(claim, _state(mirror, path_entry))
             except BaseException:
-                os.close(claim)
+                _close(claim)
                 raise
         except OSError:
             continue
         if mine:
             yield path_entry, claim
         else:
-            os.close(claim)
+            _close(claim)
 
 
 def _open(root: str, path_entry: str, lowest: int) -> "int | None":
@@ -234,13 +280,39 @@ def _open(root: str, path_entry: str, lowest: int) -> "int | None":
     if not _make_directories(root, path_entry):
         return None
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+    _watch_forks()
     opened = os.open(f"{root}{path_entry}/{CLAIM}", flags, 0o600)
+    _open_claims.add(opened)
     try:
         if not _is_ours(os.fstat(opened), _REGULAR):
             return None
-        return fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, lowest)
+        claim = fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, lowest)
+        _open_claims.add(claim)
+        return claim
     finally:
-        os.close(opened)
+        _close(opened)
+
+
+def _close(claim: int) -> None:
+    """Close a claim, if it is this process's: in a child that was forked meanwhile, it is not."""
+    if claim in _open_claims:
+        _open_claims.discard(claim)
+        os.close(claim)
+
+
+def _watch_forks() -> None:
+    """Have a child that another thread forks not keep the locks: it may run for days."""
+    if not _watched:
+        _watched.append(True)
+        os.register_at_fork(after_in_child=_let_go)
+
+
+def _let_go() -> None:
+    while _open_claims:
+        try:
+            os.close(_open_claims.pop())
+        except OSError:
+            pass
 
 
 def _lock(claim: int) -> bool:
@@ -314,7 +386,23 @@ def _is_writable_root(root: str) -> bool:
         for _ in range(2):
             if not os.path.lexists(above):
                 above = os.path.dirname(above)
-    return _is_safe_below(above, user)
+    return _is_safe_below(above, user) and _is_own_way(root, user)
+
+
+def _is_own_way(path: str, user: int) -> bool:
+    """Whether no link on the way to it is somebody else's; and, if root asks, nobody else could put
+    one there."""
+    while path != os.path.dirname(path):
+        if os.path.lexists(path):
+            status = os.lstat(path)
+            is_link = status.st_mode & _TYPE == _LINK
+            if (is_link or user == 0) and status.st_uid not in (0, user):
+                return False
+            is_writable = status.st_mode & _WRITABLE_BY_OTHERS and not status.st_mode & _STICKY
+            if user == 0 and not is_link and is_writable:
+                return False
+        path = os.path.dirname(path)
+    return True
 
 
 def _is_safe_below(directory: str, user: int) -> bool:
