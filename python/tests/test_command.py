@@ -1,6 +1,7 @@
 """`python -m epcache`, and where it looks for the command."""
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import PACKAGE_DIRECTORY, PATIENCE, succeed
+from conftest import PACKAGE_DIRECTORY, PATIENCE, missing, succeed, version_of
 
 # What answers in the command's place: it tells its name and arguments, and ends as it is told.
 STAND_IN = '#!/bin/sh\necho "$0" "$@"\n'
@@ -157,6 +158,60 @@ def test_a_relative_item_of_path_is_passed_over(
     assert output.stdout == ""
 
 
+@pytest.mark.parametrize("what", ["bin", "bin/epcache"])
+@pytest.mark.parametrize("state", ["writable by all", "another user's", "writable by a group"])
+def test_what_somebody_else_could_have_put_there_runs_only_where_it_is_asked_for(
+    tmp_path: Path, environment: dict[str, str], bare_python: str, what: str, state: str
+) -> None:
+    install(tmp_path / "src")
+    found = stand_in(Path(environment["PATH"]) / "epcache")
+    changed = tmp_path / "path" / what
+    if state == "another user's":
+        if os.geteuid() != 0:
+            missing("only root can give a file away")
+        os.chown(changed, 65534, 65534)
+    else:
+        changed.chmod(0o777 if state == "writable by all" else 0o2775)
+    ask = (
+        "from epcache._command import find_command\n"
+        "print(find_command(), find_command(trusted_only=True))"
+    )
+
+    output = succeed(
+        [bare_python, "-S", "-c", ask], {**environment, "PYTHONPATH": str(tmp_path / "src")}
+    )
+
+    trusted = found if state == "writable by a group" else None
+    assert output.stdout == f"{found} {trusted}\n"
+
+
+def test_it_is_about_the_environment_of_the_python_that_runs_it_activated_or_not(
+    tmp_path: Path, environment: dict[str, str], interpreter: Path, command: Path
+) -> None:
+    install(tmp_path / "src")
+    stand_in(Path(environment["PATH"]) / "epcache", text='#!/bin/sh\necho "$VIRTUAL_ENV"\n')
+    venv = tmp_path / "venv"
+    succeed([interpreter, "-m", "venv", "--without-pip", venv], environment)
+    if version_of(venv / "bin/python") != version_of(interpreter):
+        pytest.skip(f"{interpreter} is a script that sets up more than a link to it does")
+    other = {**environment, "PYTHONPATH": str(tmp_path / "src"), "VIRTUAL_ENV": "/other"}
+
+    def ask(python: Path, *arguments: str) -> str:
+        line: list[str | Path] = [python, "-m", "epcache", *arguments]
+        return succeed(line, other, cwd=tmp_path).stdout
+
+    assert ask(venv / "bin/python", "status") == f"{venv}\n"
+    assert ask(venv / "bin/python", "--help").startswith(f"{venv}\n")
+    assert ask(interpreter, "status") == "/other\n"
+
+    stand_in(
+        Path(environment["PATH"]) / "epcache",
+        text=f'#!/bin/sh\nexec {shlex.quote(str(command))} "$@"\n',
+    )
+    assert f"{venv}/lib/" in ask(venv / "bin/python", "paths")
+    assert f"{venv}/lib/" not in ask(venv / "bin/python", "paths", f"--python={interpreter}")
+
+
 def test_a_missing_command_is_one_line_that_says_what_to_do(
     tmp_path: Path, environment: dict[str, str], bare_python: str
 ) -> None:
@@ -168,7 +223,7 @@ def test_a_missing_command_is_one_line_that_says_what_to_do(
     assert output.stdout == ""
     assert output.stderr.count("\n") == 1
     assert output.stderr.startswith("epcache: the command 'epcache' is neither ")
-    assert "pip install epcache" in output.stderr
+    assert "pip install ." in output.stderr
 
 
 def test_a_command_that_is_no_program_is_one_line_with_its_path(

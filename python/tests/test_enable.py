@@ -213,6 +213,54 @@ def test_a_package_that_is_gone_or_broken_is_not_missed(
     assert "epcache" not in venv.run(ASK + WHAT_IS_THERE)
 
 
+def test_a_package_of_which_an_empty_directory_is_left_is_gone(
+    environment_of: Environment, sync: Sync
+) -> None:
+    venv = environment_of
+    venv.epcache("enable")
+    synced(venv, sync)
+    shutil.rmtree(venv.site / "epcache")
+    (venv.site / "epcache").mkdir()
+
+    assert venv.run(ASK) == "['alpha:Round']\n"
+    assert "epcache" not in venv.run(ASK + WHAT_IS_THERE)
+
+
+def test_what_is_on_meta_path_can_be_hashed_and_called_as_a_finder_is(
+    environment_of: Environment,
+) -> None:
+    venv = environment_of
+    venv.epcache("enable")
+    call = """
+import sys
+names = "nothing_of_this_name", "stevedore._cache"
+assert len(set(sys.meta_path)) == len(sys.meta_path)
+for finder in sys.meta_path:
+    for name in names:
+        assert finder.find_spec(name, []) is None
+        assert finder.find_spec(name, [], None) is None
+        assert finder.find_spec(name, path=[], target=None) is None
+        assert finder.find_spec(fullname=name, path=[]) is None
+    assert finder.find_spec(names[0]) is None
+"""
+
+    venv.run(call + ASK + call)
+    venv.run(ASK + call)
+    shutil.rmtree(venv.site / "epcache")
+    venv.run(call + ASK + call)
+
+
+def test_whoever_uses_the_environment_can_read_the_file(venv: Environment) -> None:
+    before = os.umask(0o077)
+    try:
+        said = venv.epcache("enable")
+    finally:
+        os.umask(before)
+
+    assert venv.pth.stat().st_mode & 0o7777 == 0o644
+    assert "\nFrom its next start, each program of this environment" in said.stdout
+
+
 def test_an_environment_that_was_moved_is_still_served(venv: Environment, sync: Sync) -> None:
     venv.epcache("enable")
     moved = venv.directory.with_name("moved")
@@ -314,6 +362,9 @@ def test_an_interpreter_of_no_environment_needs_to_be_asked_for(
     succeed([*enable, elsewhere, "enable", "--system"], environment)
     assert (tmp_path / FILE).exists()
     succeed([*enable, elsewhere, "disable"], environment)
+    assert not (tmp_path / FILE).exists()
+    succeed([*enable, elsewhere, "enable", "--system"], environment)
+    succeed([*enable, elsewhere, "disable", "--system"], environment)
     assert not (tmp_path / FILE).exists()
 
     succeed([*enable, code, "enable", f"--site={tmp_path}"], environment)

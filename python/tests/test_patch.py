@@ -277,13 +277,17 @@ def test_a_subclass_with_its_own_way_to_read_is_left_alone(
         "metadata.PathDistribution.read_text = lambda self, name: '[shapes]\\nother = by:hand\\n'",
         "metadata.Distribution.entry_points = property(lambda self: ['other = by:hand'])",
         "metadata.MetadataPathFinder.find_distributions = lambda context: ['other = by:hand']",
+        "metadata.MetadataPathFinder._search_paths = lambda name, path: [pathlib.Path('/by:hand')]",
+        "metadata.FastPath.search = lambda self, name: [pathlib.Path('/by:hand')]",
+        "metadata.FastPath.children = lambda self: ['by:hand-1.dist-info']",
     ],
 )
 def test_what_somebody_else_made_of_importlib_metadata_is_respected(
     interpreter: Path, tampered: Installed, change: str, reader: Reader
 ) -> None:
-    show = f"from importlib import metadata\n{change}\n" + (
-        "print([getattr(d, 'entry_points', d) for d in metadata.distributions()])"
+    show = f"import pathlib\nfrom importlib import metadata\n{change}\n" + (
+        "for dist in metadata.distributions():\n"
+        "    print(getattr(dist, '_path', None), getattr(dist, 'entry_points', dist))"
     )
 
     plain = reader(show, tampered.path, python=interpreter)

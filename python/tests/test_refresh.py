@@ -720,6 +720,144 @@ def test_a_child_that_ends_late_is_taken_note_of_at_a_later_call(
     assert reader(code, [site], env=refreshes.env).stdout == "0\n[]\nnone\n"
 
 
+@pytest.mark.parametrize("obstacle", ["os.waitpid", "time.sleep"])
+def test_a_program_in_which_nobody_may_wait_gets_its_answer(
+    reader: Reader, refreshes: Refreshes, site: Path, obstacle: str
+) -> None:
+    refreshes.hold()
+    code = f"""
+        import os, time
+        def forbidden(*_):
+            raise PermissionError(1, "not here")
+        {obstacle} = forbidden
+        {ASK}
+        {ASK}
+    """
+    assert reader(code, [site], env=refreshes.env).stdout == "3\n3\n"
+    refreshes.wait_for(1, site)
+
+
+def test_the_wait_for_a_child_ends_in_time(reader: Reader) -> None:
+    code = """
+        import os, subprocess, time
+        from epcache import _refresh
+        child = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+        _refresh._children.append((os.getpid(), child.pid))
+        now, naps = 0.0, []
+        def sleep(seconds):
+            global now
+            naps.append(seconds)
+            now += seconds
+        time.monotonic, time.sleep = lambda: now, sleep
+        _refresh.reap(0.01)
+        print(0.0099 < sum(naps) < 0.0101, max(naps) <= 0.001, len(_refresh._children))
+        child.communicate()
+    """
+    assert reader(code).stdout == "True True 1\n"
+
+
+def test_a_program_that_handles_the_end_of_its_children_gets_none_of_ours(
+    interpreter: Path, reader: Reader, refreshes: Refreshes, site: Path
+) -> None:
+    code = f"""
+        import os, signal
+        kids = {{}}
+        def ended(*_):
+            kids.pop(os.waitpid(-1, os.WNOHANG)[0])
+        signal.signal(signal.SIGCHLD, ended)
+        {ASK}
+    """
+    output = reader(code, [site], python=interpreter, env=refreshes.env)
+    assert (output.stdout, output.stderr, refreshes.started()) == ("3\n", "", [])
+
+
+def test_the_first_process_of_a_container_has_one_child_and_takes_note_of_its_end(
+    reader: Reader, refreshes: Refreshes, site: Path, root: Path, tmp_path: Path
+) -> None:
+    launcher = ["unshare", "--pid", "--fork", "--mount-proc"]
+    try:
+        subprocess.run([*launcher, "true"], check=True, capture_output=True, timeout=PATIENCE)
+    except (OSError, subprocess.CalledProcessError) as error:
+        missing(f"no process can be the first one: {error}")
+    code = """
+        import os
+        from epcache import _refresh
+        epcache.entry_points()
+        [(_, pid)] = _refresh._children
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        epcache.entry_points()
+        print(os.getpid(), _refresh._children)
+        try:
+            print(os.wait())
+        except ChildProcessError:
+            print("none")
+    """
+    assert reader(code, [site], env=refreshes.env, launcher=launcher).stdout == "1 []\nnone\n"
+    [line] = (tmp_path / "log").read_text().splitlines()
+    assert "--background" not in line
+    assert (mirror(root, site) / ".index").is_file()
+
+
+def test_a_child_that_another_thread_forks_meanwhile_does_not_keep_the_lock(
+    interpreter: Path, reader: Reader, refreshes: Refreshes, site: Path
+) -> None:
+    code = """
+        import os, threading
+        from epcache import _refresh
+
+        def claims():
+            found = 0
+            for name in os.listdir("/proc/self/fd"):
+                try:
+                    found += os.readlink(f"/proc/self/fd/{name}").endswith("/.refresh")
+                except OSError:
+                    pass  # that of the list itself
+            return found
+
+        def fork():
+            pid = os.fork()
+            if pid == 0:
+                os._exit(claims())
+            print(claims() > 0, os.waitpid(pid, 0)[1])
+
+        spawn = _refresh._spawn
+        def spawn_later(*arguments):
+            thread = threading.Thread(target=fork)
+            thread.start()
+            thread.join()
+            spawn(*arguments)
+
+        _refresh._spawn = spawn_later
+        epcache.entry_points()
+        print(claims(), _refresh._open_claims)
+    """
+    output = reader(code, [site], python=interpreter, env=refreshes.env)
+    assert output.stdout == "True 0\n0 set()\n"
+    refreshes.wait_for(1, site)
+
+
+def test_a_program_that_meets_ever_new_path_entries_does_not_grow(reader: Reader) -> None:
+    code = """
+        import warnings
+        from epcache import _refresh
+        warnings.simplefilter("ignore")
+        for number in range(2500):
+            assert _refresh._is_rested(f"/{number}")
+            assert not _refresh._is_rested(f"/{number}")
+            _refresh._warn_once(f"/{number}", "")
+        print(len(_refresh._tried) <= 1000, len(_refresh._warned) <= 1000)
+    """
+    assert reader(code).stdout == "True True\n"
+
+
+def test_a_command_that_everybody_may_write_is_not_started(
+    reader: Reader, refreshes: Refreshes, site: Path
+) -> None:
+    refreshes.directory.chmod(0o777)
+    output = reader(ASK, [site], env=refreshes.env)
+    assert (output.stdout, output.stderr, refreshes.started()) == ("3\n", "", [])
+
+
 def test_a_program_that_takes_note_of_all_children_itself_is_no_hindrance(
     reader: Reader, refreshes: Refreshes, site: Path
 ) -> None:
