@@ -48,13 +48,15 @@ def patch(cache: "Cache | None" = None) -> "Patch":
     return Patch(cache)
 
 
-def __getattr__(name: str) -> object:
-    # Most programs never see a warning, and each class costs the time of a dozen lookups.
-    if name in ("BrokenMetadataWarning", "StaleCacheWarning"):
-        from . import _warn
+if not TYPE_CHECKING:  # or every name would pass for one of this module's
 
-        return getattr(_warn, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> object:
+        # Most programs never see a warning, and each class costs the time of a dozen lookups.
+        if name in ("BrokenMetadataWarning", "StaleCacheWarning"):
+            from . import _warn
+
+            return getattr(_warn, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> "list[str]":
