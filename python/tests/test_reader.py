@@ -415,7 +415,7 @@ def test_the_warnings_are_names_of_the_package(reader: Reader) -> None:
         assert str(pickle.loads(pickle.dumps(category("told")))) == "told"
         assert category.__module__ == "epcache"
     with pytest.raises(AttributeError, match="no attribute 'Missing'"):
-        _ = epcache.Missing
+        _ = epcache.Missing  # type: ignore[attr-defined]
     code = "exec('from epcache import *'); print(BrokenMetadataWarning.__name__, patch.__name__)"
     assert reader(code).stdout == "BrokenMetadataWarning patch\n"
 
