@@ -92,7 +92,7 @@ class Index:
         dists = text[self._start : self._groups]
         # Of each dist; taken apart when it is needed.
         self.lines = dists.split("\n")[1:]
-        if not _are_plain(dists, len(self.lines)):
+        if not _are_plain(dists, self.lines):
             for line in self.lines:
                 _check(line.split("\t"))
         self.path = path
@@ -161,13 +161,12 @@ class Index:
         table = self._table()
         return name in table if table else self._search(name) >= 0
 
-    def is_first(self, dist: int) -> bool:
-        """Whether no dist before this one has its normalized name."""
+    def is_first(self, dist: int, name: str) -> bool:
+        """Whether no dist before this one has its normalized name, which is this."""
         table = self._table()
         if table:
-            return table[self.name(dist)] == dist
-        at = self._search(self.name(dist))
-        return self.text.startswith(f"\n{self.lines[dist]}\n", at)
+            return table[name] == dist
+        return self.text.startswith(f"\n{self.lines[dist]}\n", self._search(name))
 
     def _search(self, name: str) -> int:
         return self.text.find(f"\ndist\t{name}\t", self._start, self._groups)
@@ -207,27 +206,24 @@ class Index:
         return entries
 
     def _parsed(self, group: str, text: str) -> "list[Entry] | None":
-        # By columns rather than by lines, which is twice as fast: a group can be large.
+        entries = []
+        count = len(self.lines)
+        is_ascii = text.isascii()
         try:
-            lines = [line.split(" ", 2) for line in text.split("\n")]
-            dists, sequences, rests = zip(*lines, strict=True)
-            pairs = [rest.split("=", 1) for rest in rests]
-            digits = "".join(dists) + "".join(sequences)
-            if not digits.isdecimal() or not digits.isascii():
-                return None
-            if max(map(len, dists + sequences)) > MAX_DIGITS:
-                return None
-            numbers = list(map(int, dists))
-            if max(numbers) >= len(self.lines):
-                return None
-            return [
-                (number, sequence, group, name, value)
-                for number, sequence, (name, value) in zip(
-                    numbers, map(int, sequences), pairs, strict=True
-                )
-            ]
-        except ValueError:  # of a line that has too little in it
+            for line in text.split("\n"):
+                dist, sequence, rest = line.split(" ", 2)
+                name, value = rest.split("=", 1)
+                if not (dist.isdecimal() and sequence.isdecimal()):
+                    return None
+                if not is_ascii and not (dist + sequence).isascii():
+                    return None
+                number = int(dist)
+                if number >= count:
+                    return None
+                entries.append((number, int(sequence), group, name, value))
+        except ValueError:  # of a line that has too little in it, or a number that has too much
             return None
+        return entries
 
 
 class View:
@@ -269,7 +265,7 @@ class View:
         name = self.name(dist)
         if name is None:
             return False
-        if not self.is_first(dist):
+        if not self.is_first(dist, name):
             return True
         return any(view.has(name) for view in earlier)
 
@@ -293,9 +289,9 @@ class View:
         """Whether a dist has this normalized name."""
         return self.index is not None and self.index.has(name)
 
-    def is_first(self, dist: int) -> bool:
-        """Whether no dist of this view before this one has its normalized name."""
-        return self.index is None or self.index.is_first(dist)
+    def is_first(self, dist: int, name: str) -> bool:
+        """Whether no dist of this view before this one has its normalized name, which is this."""
+        return self.index is None or self.index.is_first(dist, name)
 
     def is_believed(self, dist: int) -> bool:
         """Whether `entries` has what the dist declares, and CPython would not raise on it."""
@@ -691,13 +687,14 @@ def _is_time(text: str) -> bool:
     return is_number(digits) and -1 << 63 <= int(text) < 1 << 63
 
 
-def _are_plain(dists: str, count: int) -> bool:
+def _are_plain(dists: str, lines: "list[str]") -> bool:
     """Whether all lines of dists are as most are, as far as can be seen at once: so that a thousand
     of them need not be taken apart."""
-    parts = dists.split("\ndist\t")
-    if len(parts) - 1 != count or parts[0] or "/" in dists or "\t\t" in dists:
-        return False
-    return "\t\n" not in dists and dists[-1:] != "\t" and all("\t" in part for part in parts[1:])
+    return (
+        dists.count("\ndist\t") == len(lines)
+        and min([line.count("\t") for line in lines], default=2) > 1
+        and not ("/" in dists or "\t\t" in dists or "\t\n" in dists or dists[-1:] == "\t")
+    )
 
 
 def _check(line: "list[str]") -> None:

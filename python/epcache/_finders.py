@@ -79,8 +79,8 @@ class ForeignView(View):
     def has(self, name: str) -> bool:
         return name in self._first
 
-    def is_first(self, dist: int) -> bool:
-        return self._first[self._names[dist]] == dist
+    def is_first(self, dist: int, name: str) -> bool:
+        return self._first[name] == dist
 
 
 def view_of(path_entry: "Any") -> View:

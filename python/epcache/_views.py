@@ -98,8 +98,8 @@ class MixedView(View):
     def has(self, name: str) -> bool:
         return name in self._first
 
-    def is_first(self, dist: int) -> bool:
-        return self._first[self._names[dist]] == dist
+    def is_first(self, dist: int, name: str) -> bool:
+        return self._first[name] == dist
 
     def is_believed(self, dist: int) -> bool:
         return dist not in self._read or not self._read[dist].problems
