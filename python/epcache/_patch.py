@@ -297,6 +297,11 @@ def _text(declared: "Declared") -> str:
 # --- stevedore ------------------------------------------------------------------------------------
 
 
+# Who asks for more groups (cliff's programs ask for hundreds) is answered from all that there are;
+# to get all takes as long as to get some five of a thousand dists.
+_FEW_GROUPS = 4
+
+
 class _Stevedore:
     """`stevedore._cache.get_group_all`, answering from a cache."""
 
@@ -304,9 +309,10 @@ class _Stevedore:
         self.is_undone = False
         self._cache = cache
         self._original = original
-        # As stevedore does it: what it once found for a sys.path holds as long as the process, for
-        # all groups, of which programs (cliff's) ask for hundreds.
+        # As stevedore does it: what it once found for a sys.path holds as long as the process.
         self._known: dict[tuple[str, ...], dict[str, Members]] = {}
+        # Those of which all groups are known.
+        self._complete: set[tuple[str, ...]] = set()
 
     def __call__(self, group: str, path: "Sequence[str] | None" = None) -> "list[EntryPoint]":
         members = None
@@ -321,17 +327,21 @@ class _Stevedore:
     def _members(self, group: str) -> "Members | None":
         try:
             path = tuple(sys.path)
-            groups = self._known.get(path)
-            if groups is None:
-                groups = self._known[path] = self._groups()
+            groups = self._known.setdefault(path, {})
+            if group not in groups and path not in self._complete:
+                if len(groups) < _FEW_GROUPS:
+                    groups[group] = self._found(group=group).get(group, {})
+                else:
+                    groups.update({**self._found(), **groups})
+                    self._complete.add(path)
         # As for find_distributions.
         except Exception:
             return None
         return groups.get(group, {})
 
-    def _groups(self) -> "dict[str, Members]":
+    def _found(self, **params: str) -> "dict[str, Members]":
         groups: dict[str, Members] = {}
-        for point in self._cache.entry_points():
+        for point in self._cache.entry_points(**params):
             members = groups.setdefault(point.group, {})
             members[point.name, point.value, point.group] = None
         return groups
