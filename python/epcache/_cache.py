@@ -55,7 +55,7 @@ _HEAD = "epcache 1\npath "
 _END = "\nend\n"
 
 # The types of files in a mode (`stat.h`), which the module `stat` need not be imported for.
-TYPE, DIRECTORY, REGULAR, _LINK = 0o170000, 0o040000, 0o100000, 0o120000
+TYPE, DIRECTORY, REGULAR, LINK = 0o170000, 0o040000, 0o100000, 0o120000
 
 # A FIFO or device in the place of a file is not waited on.
 OPEN_FLAGS = os.O_RDONLY
@@ -723,7 +723,7 @@ def is_usable(directory: str) -> bool:
     """Whether a directory of a cache counts. A link to one does if it is nobody else's."""
     try:
         stat = os.lstat(directory)
-        if stat.st_mode & TYPE == _LINK:
+        if stat.st_mode & TYPE == LINK:
             if stat.st_uid not in (0, _effective_user()):
                 return False
             stat = os.stat(directory)

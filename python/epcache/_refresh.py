@@ -12,6 +12,8 @@ A refresh that can't be started is no error: the sources have answered, and will
 import os
 import sys
 
+from ._cache import DIRECTORY, LINK, REGULAR, TYPE, stamp_of
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -52,7 +54,7 @@ _MAX_REMEMBERED = 1000
 # What a user has set for this process is not meant for that one, which is told all it needs.
 _OWN_VARIABLES = ("EPCACHE_MODE", "EPCACHE_ON_STALE", "EPCACHE_PATH")
 
-_STICKY, _TYPE, _DIRECTORY, _REGULAR, _LINK = 0o1000, 0o170000, 0o040000, 0o100000, 0o120000
+_STICKY = 0o1000
 _WRITABLE_BY_OTHERS = 0o022
 
 _warned: "dict[str, object]" = {}
@@ -284,7 +286,7 @@ def _open(root: str, path_entry: str, lowest: int) -> "int | None":
     opened = os.open(f"{root}{path_entry}/{CLAIM}", flags, 0o600)
     _open_claims.add(opened)
     try:
-        if not _is_ours(os.fstat(opened), _REGULAR):
+        if not _is_ours(os.fstat(opened), REGULAR):
             return None
         claim = fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, lowest)
         _open_claims.add(claim)
@@ -329,14 +331,10 @@ def _lock(claim: int) -> bool:
 def _state(mirror: str, path_entry: str) -> "tuple[str, str]":
     """By what is seen that nothing has changed since the last attempt: path entry and index."""
     try:
-        index = _stamp(os.lstat(f"{mirror}/.index"))
+        index = stamp_of(os.lstat(f"{mirror}/.index"))
     except FileNotFoundError:
         index = "-"
-    return _stamp(os.stat(path_entry)), index
-
-
-def _stamp(status: os.stat_result) -> str:
-    return f"{status.st_ino}:{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
+    return stamp_of(os.stat(path_entry)), index
 
 
 def _is_due(claim: int, state: "tuple[str, str]") -> bool:
@@ -378,7 +376,7 @@ def _is_writable_root(root: str) -> bool:
     above = os.path.realpath(root)
     if os.path.lexists(root):
         # The link, if it is one, and what it leads to.
-        if os.lstat(root).st_uid not in (0, user) or not _is_ours(os.stat(root), _DIRECTORY):
+        if os.lstat(root).st_uid not in (0, user) or not _is_ours(os.stat(root), DIRECTORY):
             return False
     else:
         # The cache directory that it is to be in can be missing, not so the home of that: where an
@@ -395,7 +393,7 @@ def _is_own_way(path: str, user: int) -> bool:
     while path != os.path.dirname(path):
         if os.path.lexists(path):
             status = os.lstat(path)
-            is_link = status.st_mode & _TYPE == _LINK
+            is_link = status.st_mode & TYPE == LINK
             if (is_link or user == 0) and status.st_uid not in (0, user):
                 return False
             is_writable = status.st_mode & _WRITABLE_BY_OTHERS and not status.st_mode & _STICKY
@@ -428,7 +426,7 @@ def _make_directories(root: str, path_entry: str) -> bool:
     this user's alone, and no link.
     """
     _make_root(root)
-    if not _is_ours(os.stat(root), _DIRECTORY):
+    if not _is_ours(os.stat(root), DIRECTORY):
         return False  # another user was faster
     directory = root
     for part in path_entry[1:].split("/"):
@@ -438,7 +436,7 @@ def _make_directories(root: str, path_entry: str) -> bool:
         except FileNotFoundError:
             _make(directory)
             status = os.lstat(directory)
-        if not _is_ours(status, _DIRECTORY):
+        if not _is_ours(status, DIRECTORY):
             return False
     return True
 
@@ -461,4 +459,4 @@ def _make(directory: str) -> None:
 def _is_ours(status: os.stat_result, kind: int) -> bool:
     """Whether it is of that kind, and only this user can write it."""
     others = status.st_mode & _WRITABLE_BY_OTHERS
-    return status.st_mode & _TYPE == kind and status.st_uid == os.geteuid() and not others
+    return status.st_mode & TYPE == kind and status.st_uid == os.geteuid() and not others
