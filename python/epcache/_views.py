@@ -154,34 +154,33 @@ def repaired(
     """The view of an index of which only some is true: all but the dists that are `changed`, or, if
     that is None because the path entry itself is changed, the dists of a new listing whose checks
     hold."""
+    lines = [line.split("\t") for line in index.lines]
     if changed is None:
         listed = cache._listed_names(path_entry)
         if isinstance(listed, View):
             return listed
         order = _source.in_order(listed)
     else:
-        order = [_metadata_dir(line) for line in index.lines]
+        order = [_metadata_dir(line) for line in lines]
     read = _reader(cache, path_entry)
-    lines = [line.split("\t") for line in index.lines]
     known = {line[2]: number for number, line in enumerate(lines) if line[0] == "dist"}
+    gone = frozenset(changed or ())
 
     def backing(metadata_dir: str) -> "Backing":
         number = known.get(metadata_dir)
-        if number is None:
+        if number is None or number in gone:
             return read(metadata_dir)
-        if changed is None:
-            path = os.path.join(path_entry, metadata_dir)
-            return number if holds(path, lines[number][3:]) else read(metadata_dir)
-        return read(metadata_dir) if number in gone else number
+        path = os.path.join(path_entry, metadata_dir)
+        if changed is None and not holds(path, lines[number][3:]):
+            return read(metadata_dir)
+        return number
 
-    gone = frozenset(changed or ())
     return MixedView(path_entry, index, [(name, backing(name)) for name in order])
 
 
-def _metadata_dir(line: str) -> str:
-    """The metadata directory that a line of an index is about."""
-    fields = line.split("\t")
-    return fields[2] if fields[0] == "dist" else os.fsdecode(bytes.fromhex(fields[1]))
+def _metadata_dir(line: "list[str]") -> str:
+    """The metadata directory that a line of an index, taken apart, is about."""
+    return line[2] if line[0] == "dist" else os.fsdecode(bytes.fromhex(line[1]))
 
 
 def _reader(cache: "Cache", path_entry: str) -> "Callable[[str], Read]":
@@ -251,10 +250,10 @@ def _unchecked_index(index: Index, mirror: str, path_entry: str) -> View:
     if not index.has_unindexed():
         return View(path_entry, index)
     dists: list[tuple[str, Backing]] = []
-    for number, line in enumerate(index.lines):
+    for number, text in enumerate(index.lines):
+        line = text.split("\t")
         name = _metadata_dir(line)
-        is_here = line.startswith("dist")
-        dists.append((name, number if is_here else _mirrored_or_lost(mirror, name)))
+        dists.append((name, number if line[0] == "dist" else _mirrored_or_lost(mirror, name)))
     return MixedView(path_entry, index, dists)
 
 
