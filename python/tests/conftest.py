@@ -339,6 +339,12 @@ def environment_of(home: Path) -> dict[str, str]:
     }
 
 
+@pytest.fixture
+def root(environment: dict[str, str]) -> Path:
+    """The user's cache root, which `sync` writes."""
+    return Path(environment["XDG_CACHE_HOME"], "epcache")
+
+
 class Reader(Protocol):
     def __call__(
         self,

@@ -52,12 +52,6 @@ def site(tmp_path: Path, make_dist: MakeDist) -> Path:
     return path_entry
 
 
-@pytest.fixture
-def root(environment: dict[str, str]) -> Path:
-    """The user's cache root, which `sync` writes."""
-    return Path(environment["XDG_CACHE_HOME"], "epcache")
-
-
 # --- Who asks -------------------------------------------------------------------------------------
 
 

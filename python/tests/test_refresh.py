@@ -122,11 +122,6 @@ def site(tmp_path: Path, make_dist: MakeDist) -> Path:
     return path_entry
 
 
-@pytest.fixture
-def root(environment: dict[str, str]) -> Path:
-    return Path(environment["XDG_CACHE_HOME"], "epcache")
-
-
 def mirror(root: Path, path_entry: Path) -> Path:
     return root / path_entry.relative_to("/")
 
