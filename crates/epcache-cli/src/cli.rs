@@ -31,7 +31,7 @@ pub(crate) struct Cli {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Global {
     /// This directory, egg or zip, verbatim, instead of an interpreter's sys.path (repeatable)
-    #[arg(long = "path", value_name = "DIR", value_hint = ValueHint::AnyPath, global = true, help_heading = "Which environment", conflicts_with_all = ["python", "venv"])]
+    #[arg(long = "path", value_name = "DIR", value_hint = ValueHint::AnyPath, global = true, help_heading = "Which environment")]
     pub(crate) path: Vec<OsString>,
     /// The sys.path of this interpreter
     #[arg(
@@ -39,10 +39,9 @@ pub(crate) struct Global {
         value_name = "EXE",
         value_hint = ValueHint::CommandName,
         global = true,
-        help_heading = "Which environment",
-        conflicts_with = "venv"
+        help_heading = "Which environment"
     )]
-    pub(crate) python: Option<OsString>,
+    pub(crate) python: Vec<OsString>,
     /// The sys.path of this virtual environment; by default the active one, then .venv here or
     /// above, then python3 on PATH
     #[arg(
@@ -52,7 +51,7 @@ pub(crate) struct Global {
         global = true,
         help_heading = "Which environment"
     )]
-    pub(crate) venv: Option<PathBuf>,
+    pub(crate) venv: Vec<PathBuf>,
     /// Treat DIR as the root of the file system, for image and package builds
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, global = true, help_heading = "Which environment", conflicts_with_all = ["python", "venv"])]
     pub(crate) root: Option<PathBuf>,

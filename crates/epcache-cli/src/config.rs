@@ -21,7 +21,8 @@ const SYSTEM: &str = "/etc/epcache/epcache.ini";
 const MAX_CONFIG: u64 = 1 << 20;
 
 /// The settings that there are.
-const SETTINGS: &str = "[epcache] mode, path and [system] path-entries";
+const SETTINGS: &str =
+    "[epcache] mode, path, [system] path-entries and [watch] venvs, path-entries";
 
 /// What the configuration says.
 #[derive(Debug, Default)]
@@ -40,6 +41,11 @@ pub(crate) struct Settings {
     pub(crate) path: Option<String>,
     /// `path-entries` in `[system]`: more for `sync --system`, a list like `PATH`.
     pub(crate) system_path_entries: Vec<PathBuf>,
+    /// `venvs` in `[watch]`: what `watch` keeps current where its options name nothing, a list like
+    /// `PATH` of virtual environments.
+    pub(crate) watch_venvs: Option<Vec<PathBuf>>,
+    /// `path-entries` in `[watch]`: besides these, a list like `PATH`.
+    pub(crate) watch_path_entries: Option<Vec<PathBuf>>,
 }
 
 /// A file that may hold a configuration.
@@ -186,6 +192,8 @@ impl Settings {
         self.mode = self.mode.or(other.mode);
         self.path = self.path.take().or(other.path);
         self.system_path_entries.extend(other.system_path_entries);
+        self.watch_venvs = self.watch_venvs.take().or(other.watch_venvs);
+        self.watch_path_entries = self.watch_path_entries.take().or(other.watch_path_entries);
     }
 
     /// The settings in the text of a file, whose name is for what is said of it.
@@ -226,8 +234,19 @@ impl Settings {
                 self.system_path_entries =
                     absolute_paths(value.as_ref()).context("[system] path-entries")?;
             }
+            ("watch", "venvs") => {
+                let venvs = absolute_paths(value.as_ref()).context("[watch] venvs")?;
+                self.watch_venvs = Some(venvs);
+            }
+            ("watch", "path-entries") => {
+                let path = absolute_paths(value.as_ref()).context("[watch] path-entries")?;
+                self.watch_path_entries = Some(path);
+            }
             ("", "mode" | "path") => bail!("{key}: outside of a section; put it below [epcache]"),
-            ("", "path-entries") => bail!("{key}: outside of a section; put it below [system]"),
+            ("", "venvs") => bail!("{key}: outside of a section; put it below [watch]"),
+            ("", "path-entries") => {
+                bail!("{key}: outside of a section; put it below [system] or [watch]")
+            }
             ("", _) => bail!("{key}: no such setting; there are {SETTINGS}"),
             (section, key) => bail!("[{section}] {key}: no such setting; there are {SETTINGS}"),
         }
@@ -306,6 +325,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_to_be_watched_is_read_and_the_first_file_s_lists_win_one_by_one() -> Result<()> {
+        let mut settings = Settings::parse("f", "[watch]\nvenvs = /a:/b::\n")?;
+        let second = "[watch]\nvenvs = /c\npath-entries = /d:/e\n[system]\npath-entries = /s\n";
+        settings.add(Settings::parse("g", second)?);
+        let list = |paths: &[&str]| Some(paths.iter().map(PathBuf::from).collect::<Vec<_>>());
+        assert_eq!(settings.watch_venvs, list(&["/a", "/b"]));
+        assert_eq!(settings.watch_path_entries, list(&["/d", "/e"]));
+        assert_eq!(settings.system_path_entries, [Path::new("/s")]);
+        Ok(())
+    }
+
+    #[test]
+    fn an_empty_list_of_the_first_file_leaves_nothing_of_the_second_s() -> Result<()> {
+        let mut settings = Settings::parse("f", "[watch]\nvenvs =\n")?;
+        settings.add(Settings::parse("g", "[watch]\nvenvs = /c\n")?);
+        assert_eq!(settings.watch_venvs, Some(Vec::new()));
+        Ok(())
+    }
+
+    #[test]
     fn an_empty_list_has_no_items() -> Result<()> {
         let settings = Settings::parse("f", "[system]\npath-entries =\n")?;
         assert!(settings.system_path_entries.is_empty());
@@ -319,6 +358,14 @@ mod tests {
         assert_eq!(
             error("mode = fast"),
             "f: mode: outside of a section; put it below [epcache]"
+        );
+        assert_eq!(
+            error("venvs = /a"),
+            "f: venvs: outside of a section; put it below [watch]"
+        );
+        assert_eq!(
+            error("[watch]\nvenv = /a"),
+            "f: [watch] venv: no such setting; there are [epcache] mode, path, [system] path-entries and [watch] venvs, path-entries"
         );
     }
 
@@ -359,5 +406,11 @@ mod tests {
             error("[system]\npath-entries = /a:b"),
             "f: [system] path-entries: \"b\" is not an absolute path"
         );
+        for key in ["venvs", "path-entries"] {
+            assert_eq!(
+                error(&format!("[watch]\n{key} = /a:.venv")),
+                format!("f: [watch] {key}: \".venv\" is not an absolute path")
+            );
+        }
     }
 }

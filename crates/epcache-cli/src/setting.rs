@@ -8,7 +8,10 @@ use epcache::interpreter::{self, Environment, Memory};
 use epcache::layout;
 use epcache::{Cache, Mode, PathEntry, Root, RootKind};
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 /// The directory in the user's root that holds what interpreters answered.
 const MEMORY: &str = ".interpreters";
@@ -20,8 +23,56 @@ pub(crate) struct Setting {
     pub(crate) roots: Vec<Root>,
 }
 
+/// One environment that is meant. It says by what name and not what was found: it can be resolved
+/// again at any time, whatever has become of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// That of a virtual environment.
+    Venv(PathBuf),
+    /// That of an interpreter: a path, or a name to look up on `PATH`.
+    Python(OsString),
+    /// These path entries.
+    Given(Vec<OsString>),
+    /// The well-known site directories and those that the configuration names for the system.
+    System,
+    /// That which is meant where none is named.
+    Default,
+}
+
+impl fmt::Display for Wanted {
+    /// In words for a message.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Venv(venv) => write!(formatter, "venv {}", venv.display()),
+            Self::Python(python) => write!(formatter, "python {}", python.display()),
+            Self::Given(path) => {
+                formatter.write_str("path ")?;
+                for (number, path_entry) in path.iter().enumerate() {
+                    let separator = if number > 0 { ":" } else { "" };
+                    write!(formatter, "{separator}{}", path_entry.display())?;
+                }
+                Ok(())
+            }
+            Self::System => formatter.write_str("the system's site directories"),
+            Self::Default => formatter.write_str("the default environment"),
+        }
+    }
+}
+
 impl Setting {
-    pub(crate) fn new(mut global: Global) -> Result<Self> {
+    /// That of a subcommand that acts on one environment.
+    ///
+    /// # Errors
+    /// The options name several, or a place that can't be used; or the configuration is wrong.
+    pub(crate) fn new(global: Global) -> Result<Self> {
+        refuse_several(&global)?;
+        Self::for_several(global)
+    }
+
+    /// That of a subcommand that takes several environments at once. To read the configuration
+    /// anew, give it its own `global` again.
+    pub(crate) fn for_several(mut global: Global) -> Result<Self> {
+        make_absolute(&mut global);
         if let Some(root) = &mut global.root {
             if !root.is_dir() {
                 bail!(
@@ -69,6 +120,46 @@ impl Setting {
 
     /// The environment that is meant.
     pub(crate) fn environment(&self) -> Result<Environment> {
+        // There is one at most, see `new`.
+        let named = self.named().into_iter().next();
+        self.resolve(&named.unwrap_or(Wanted::Default))
+    }
+
+    /// The environments that are meant for a root of this kind, each once. For a user's: what the
+    /// options name, else what `[watch]` of the configuration does, else the default one.
+    ///
+    /// # Errors
+    /// The options name one whose Python would have to be started for a root that all use.
+    #[allow(dead_code, reason = "for 'watch', which can be left out")]
+    pub(crate) fn environments(&self, kind: RootKind) -> Result<Vec<Wanted>> {
+        self.start_no_python_for(kind)?;
+        if kind != RootKind::User {
+            return Ok(vec![self.of_the_system()]);
+        }
+        let mut wanted = self.named();
+        if wanted.is_empty() {
+            wanted = self.configured();
+        }
+        if wanted.is_empty() {
+            wanted.push(Wanted::Default);
+        }
+        Ok(each_once(wanted))
+    }
+
+    /// Refuses an interpreter or a virtual environment where the root is everybody's.
+    pub(crate) fn start_no_python_for(&self, kind: RootKind) -> Result<()> {
+        let Global { python, venv, .. } = &self.global;
+        if kind == RootKind::User || python.is_empty() && venv.is_empty() {
+            return Ok(());
+        }
+        bail!(
+            "--{} starts no Python: name path entries with --path instead of --python or --venv",
+            kind.name()
+        )
+    }
+
+    /// What the options name.
+    fn named(&self) -> Vec<Wanted> {
         let Global {
             path,
             root,
@@ -76,29 +167,50 @@ impl Setting {
             venv,
             ..
         } = &self.global;
-        if !path.is_empty() || root.is_some() {
-            return Ok(self.system_environment());
+        if root.is_some() {
+            return vec![self.of_the_system()];
         }
-        let memory = self.memory();
-        let memory = memory.as_ref();
-        Ok(if let Some(python) = python {
-            interpreter::python(python, memory)?
-        } else if let Some(venv) = venv {
-            interpreter::venv(venv, memory)?
-        } else {
-            interpreter::default(memory)?
-        })
+        let venvs = venv.iter().cloned().map(Wanted::Venv);
+        let pythons = python.iter().cloned().map(Wanted::Python);
+        let given = (!path.is_empty()).then(|| Wanted::Given(path.clone()));
+        venvs.chain(pythons).chain(given).collect()
     }
 
-    /// That of the system: what `--path` names, else the well-known site directories.
-    fn system_environment(&self) -> Environment {
-        let Global { path, root, .. } = &self.global;
-        if path.is_empty() {
-            let more = &self.config.settings.system_path_entries;
-            Environment::well_known(root.as_deref(), more)
-        } else {
-            Environment::given(path.clone())
+    /// What `--path` names, else the site directories of the system.
+    fn of_the_system(&self) -> Wanted {
+        match &self.global.path {
+            path if path.is_empty() => Wanted::System,
+            path => Wanted::Given(path.clone()),
         }
+    }
+
+    /// What `[watch]` of the configuration names.
+    fn configured(&self) -> Vec<Wanted> {
+        let settings = &self.config.settings;
+        let venvs = settings.watch_venvs.iter().flatten();
+        let path = settings.watch_path_entries.iter().flatten();
+        let path: Vec<OsString> = path.map(OsString::from).collect();
+        let given = (!path.is_empty()).then_some(Wanted::Given(path));
+        venvs.cloned().map(Wanted::Venv).chain(given).collect()
+    }
+
+    /// What is there now of an environment that is meant.
+    ///
+    /// # Errors
+    /// There is none by that name, or its interpreter does not tell.
+    pub(crate) fn resolve(&self, wanted: &Wanted) -> Result<Environment> {
+        let memory = self.memory();
+        let memory = memory.as_ref();
+        Ok(match wanted {
+            Wanted::Venv(venv) => interpreter::venv(venv, memory)?,
+            Wanted::Python(python) => interpreter::python(python, memory)?,
+            Wanted::Given(path) => Environment::given(path.clone()),
+            Wanted::System => {
+                let more = &self.config.settings.system_path_entries;
+                Environment::well_known(self.global.root.as_deref(), more)
+            }
+            Wanted::Default => interpreter::default(memory)?,
+        })
     }
 
     /// The path entries of the environment that is meant.
@@ -107,11 +219,12 @@ impl Setting {
     }
 
     /// Those of the system.
-    pub(crate) fn system_path(&self) -> Vec<PathEntry> {
-        self.path_entries(self.system_environment())
+    pub(crate) fn system_path(&self) -> Result<Vec<PathEntry>> {
+        Ok(self.path_entries(self.resolve(&self.of_the_system())?))
     }
 
-    fn path_entries(&self, environment: Environment) -> Vec<PathEntry> {
+    /// The path entries of an environment, where they are: in the image, with `--root`.
+    pub(crate) fn path_entries(&self, environment: Environment) -> Vec<PathEntry> {
         let entry = |string: OsString| match &self.global.root {
             Some(root) => PathEntry::within(root, string),
             None => PathEntry::new(string),
@@ -128,6 +241,55 @@ impl Setting {
             .filter(|_| self.mode != Mode::Off)?;
         Some(Memory::in_directory(root.path.join(MEMORY)))
     }
+}
+
+/// Says by which options several environments are named, if so.
+fn refuse_several(global: &Global) -> Result<()> {
+    let given = usize::from(!global.path.is_empty());
+    if global.venv.len() + global.python.len() + given <= 1 {
+        return Ok(());
+    }
+    let options: Vec<&str> = [
+        ("--venv", global.venv.is_empty()),
+        ("--python", global.python.is_empty()),
+        ("--path", global.path.is_empty()),
+    ]
+    .into_iter()
+    .filter_map(|(option, absent)| (!absent).then_some(option))
+    .collect();
+    bail!(
+        "{}: one environment at a time; only 'watch' takes several",
+        options.join(" and ")
+    )
+}
+
+/// Makes the environments that the options name independent of the current directory of later on.
+fn make_absolute(global: &mut Global) {
+    // Where there is none, a relative path is an error once it is used, which says what to do.
+    let Ok(cwd) = env::current_dir() else { return };
+    for venv in &mut global.venv {
+        *venv = cwd.join(&venv);
+    }
+    for python in &mut global.python {
+        if is_path(python) {
+            *python = cwd.join(&python).into_os_string();
+        }
+    }
+}
+
+/// Whether an interpreter is named by its path, and not to be looked up on `PATH`.
+fn is_path(python: &OsStr) -> bool {
+    python.as_bytes().contains(&b'/')
+}
+
+fn each_once(wanted: Vec<Wanted>) -> Vec<Wanted> {
+    let mut once: Vec<Wanted> = Vec::new();
+    for one in wanted {
+        if !once.contains(&one) {
+            once.push(one);
+        }
+    }
+    once
 }
 
 /// How much is checked.

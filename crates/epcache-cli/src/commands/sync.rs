@@ -37,7 +37,7 @@ pub(crate) fn run(setting: &Setting, output: &mut Output, options: &SyncOptions)
     let path = if kind == RootKind::User {
         setting.path()?
     } else {
-        setting.system_path()
+        setting.system_path()?
     };
     if path.is_empty() {
         warn_of_no_path_entry(setting, output);
@@ -118,13 +118,7 @@ fn kind(setting: &Setting, options: &SyncOptions) -> Result<RootKind> {
             "--seal needs --vendor: only the vendor root is believed without a look at the source"
         );
     }
-    let Global { python, venv, .. } = &setting.global;
-    if kind != RootKind::User && (python.is_some() || venv.is_some()) {
-        bail!(
-            "--{} starts no Python: name path entries with --path instead of --python or --venv",
-            kind.name()
-        );
-    }
+    setting.start_no_python_for(kind)?;
     Ok(kind)
 }
 
