@@ -9,7 +9,7 @@
 //! - where its mirror is and whether to trust it: [`layout`], `trust`;
 //! - the files: `mirror`, `index`, written by one atomic writer, and `claim`;
 //! - the two directions through them: [`sync`] and [`resolve`], with [`verify`] and [`prune`];
-//! - beside that, which `sys.path` is meant: [`interpreter`].
+//! - beside that, which `sys.path` is meant: [`interpreter`], and who keeps it current: [`watchers`].
 //!
 //! No part prints or reads arguments, and nothing that is found on a path entry is ever imported or
 //! executed.
@@ -43,6 +43,7 @@ mod text;
 mod trust;
 pub mod verify;
 mod walk;
+pub mod watchers;
 mod write;
 
 pub use entry_point::{EntryPoint, ObjectReference};

@@ -9,6 +9,7 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
+use tempfile::NamedTempFile;
 
 /// The start of every temporary name; the process's id follows.
 const PREFIX: &str = ".tmp-";
@@ -41,6 +42,16 @@ fn write_once(
     modified: Option<SystemTime>,
 ) -> io::Result<()> {
     let directory = path.parent().ok_or(ErrorKind::InvalidInput)?;
+    let file = temporary(directory, bytes, mode)?;
+    if let Some(modified) = modified {
+        file.as_file().set_modified(modified)?;
+    }
+    file.persist(path)?;
+    Ok(())
+}
+
+/// A file with this mode under a temporary name, to be renamed within its directory, which must exist.
+pub(crate) fn temporary(directory: &Path, bytes: &[u8], mode: u32) -> io::Result<NamedTempFile> {
     let prefix = format!("{PREFIX}{}-", std::process::id());
     let mut file = tempfile::Builder::new()
         .prefix(&prefix)
@@ -49,11 +60,12 @@ fn write_once(
     file.write_all(bytes).map_err(without_path)?;
     file.as_file()
         .set_permissions(Permissions::from_mode(mode))?;
-    if let Some(modified) = modified {
-        file.as_file().set_modified(modified)?;
-    }
-    file.persist(path)?;
-    Ok(())
+    Ok(file)
+}
+
+/// What is particular about a temporary name: the process and what is random.
+pub(crate) fn own_part(name: &str) -> &str {
+    name.strip_prefix(PREFIX).unwrap_or(name)
 }
 
 /// An error of a temporary file names that file, of which nobody has heard.
