@@ -254,6 +254,14 @@ pub(crate) fn now() -> i128 {
     since_1970(SystemTime::now())
 }
 
+/// How long before `moment` a file or directory was changed; nothing if that is not known, or lies in
+/// the future.
+pub(crate) fn age(path: &std::path::Path, moment: i128) -> Option<Duration> {
+    let stat = std::fs::metadata(path).ok()?;
+    let age = moment - time(stat.mtime(), stat.mtime_nsec());
+    u64::try_from(age).ok().map(Duration::from_nanos)
+}
+
 fn since_1970(time: SystemTime) -> i128 {
     match time.duration_since(UNIX_EPOCH) {
         Ok(since) => nanoseconds(since),

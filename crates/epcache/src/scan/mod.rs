@@ -443,3 +443,13 @@ pub(crate) fn is_being_unpacked(metadata_dir: &Path) -> bool {
             .any(|file| file.file_name().as_bytes().ends_with(b".dpkg-new"))
     })
 }
+
+/// Whether the metadata directory is a `.dist-info` without `RECORD`, the file that installers write
+/// when all others are there.
+///
+/// Source: <https://packaging.python.org/specifications/recording-installed-packages/>.
+pub(crate) fn has_no_record(metadata_dir: &Path) -> bool {
+    metadata_dir.is_dir()
+        && metadata_dir.extension() == Some(OsStr::new("dist-info"))
+        && !metadata_dir.join("RECORD").exists()
+}

@@ -19,7 +19,7 @@ use crate::resolve::{Cache, Mode};
 use crate::scan::Below;
 use crate::stamp::Stamp;
 use crate::trust;
-use snapshot::Snapshot;
+use snapshot::{Snapshot, Waiting};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -37,6 +37,7 @@ pub struct Sync {
     within: Option<PathBuf>,
     seal: bool,
     dry_run: bool,
+    installing: Duration,
 }
 
 /// What became of one path entry.
@@ -97,6 +98,7 @@ impl Sync {
             within: within.map(Path::to_owned),
             seal: false,
             dry_run: false,
+            installing: Duration::ZERO,
         })
     }
 
@@ -109,6 +111,14 @@ impl Sync {
     /// Only finds out what would be written and removed.
     pub fn dry_run(self, dry_run: bool) -> Self {
         Self { dry_run, ..self }
+    }
+
+    /// Takes it for an install that is under way if a `.dist-info` directory has neither a `RECORD`,
+    /// which installers write last, nor entry points, and was changed less than this ago: such a dist
+    /// is read from the source each time. For those who sync while packages are being installed, and
+    /// again once that has ended.
+    pub fn installing(self, installing: Duration) -> Self {
+        Self { installing, ..self }
     }
 
     /// Refreshes the mirror of one path entry.
@@ -160,7 +170,7 @@ impl Sync {
         // One whose groups are damaged is of no use.
         let records = old.as_ref().and_then(Index::records);
         let old = old.as_ref().filter(|_| records.is_some());
-        let snapshot = match Snapshot::settled(path_entry, old, &listing, self.patience()) {
+        let snapshot = match Snapshot::settled(path_entry, old, &listing, self.waiting()) {
             Ok(snapshot) => snapshot,
             Err(nothing) => return Ok(Outcome::not_cached(path_entry, nothing)),
         };
@@ -188,12 +198,15 @@ impl Sync {
         }
     }
 
-    /// How long to wait for young stamps: the vendor root's files hold none.
-    fn patience(&self) -> Duration {
-        if self.root.kind == RootKind::Vendor {
-            Duration::ZERO
-        } else {
-            MAX_SETTLING
+    /// How long to wait: for young stamps, which the vendor root's files do not hold.
+    fn waiting(&self) -> Waiting {
+        let patience = match self.root.kind {
+            RootKind::Vendor => Duration::ZERO,
+            RootKind::System | RootKind::User => MAX_SETTLING,
+        };
+        Waiting {
+            patience,
+            installing: self.installing,
         }
     }
 

@@ -34,6 +34,15 @@ pub(super) enum Scanned {
     Read { dist: Box<Dist>, settled: bool },
 }
 
+/// How long is waited for what changes.
+#[derive(Clone, Copy)]
+pub(super) struct Waiting {
+    /// For stamps that can be believed.
+    pub(super) patience: Duration,
+    /// Not waited for, but taken for an install under way: see [`super::Sync::installing`].
+    pub(super) installing: Duration,
+}
+
 impl Snapshot {
     /// Scans until everything can be believed, or patience ends.
     ///
@@ -42,16 +51,16 @@ impl Snapshot {
         path_entry: &PathEntry,
         old: Option<&Index>,
         listing: &Listing,
-        patience: Duration,
+        waiting: Waiting,
     ) -> Result<Self, String> {
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + waiting.patience;
         let known = Known::of(old, listing);
         loop {
-            let (snapshot, wait) = Self::take(
-                path_entry,
-                &known,
-                deadline.saturating_duration_since(Instant::now()),
-            )?;
+            let waiting = Waiting {
+                patience: deadline.saturating_duration_since(Instant::now()),
+                ..waiting
+            };
+            let (snapshot, wait) = Self::take(path_entry, &known, waiting)?;
             match wait {
                 Some(wait) => std::thread::sleep(wait),
                 None => return Ok(snapshot),
@@ -60,11 +69,11 @@ impl Snapshot {
     }
 
     /// Scans once. Also gives how long to wait before another scan can do better; nothing, if that
-    /// is longer than `patience`.
+    /// is longer than patience.
     fn take(
         path_entry: &PathEntry,
         known: &Known<'_>,
-        patience: Duration,
+        waiting: Waiting,
     ) -> Result<(Self, Option<Duration>), String> {
         let start = stamp::now();
         let contents = Contents::of(path_entry)?;
@@ -72,6 +81,7 @@ impl Snapshot {
         let believable = Believable {
             start,
             path_entry,
+            installing: waiting.installing,
             keeps_change_times: OnceCell::new(),
         };
         let mut below = Below::new(path_entry);
@@ -92,7 +102,10 @@ impl Snapshot {
         } else {
             believable.stamp(&stamp, &mut waits)
         };
-        let wait = waits.into_iter().filter(|wait| *wait <= patience).max();
+        let wait = waits
+            .into_iter()
+            .filter(|wait| *wait <= waiting.patience)
+            .max();
         Ok((
             Self {
                 stamp,
@@ -134,6 +147,7 @@ impl<'a> Known<'a> {
 struct Believable<'a> {
     start: i128,
     path_entry: &'a PathEntry,
+    installing: Duration,
     /// Asked for only if a time makes it doubtful; see [`keeps_change_times`].
     keeps_change_times: OnceCell<bool>,
 }
@@ -154,7 +168,15 @@ impl Believable<'_> {
             };
         }
         let path = self.path_entry.location().join(&dist.metadata_dir);
-        settled && !scan::is_being_unpacked(&path)
+        settled && !scan::is_being_unpacked(&path) && !self.is_being_installed(dist, &path)
+    }
+
+    /// Whether an installer may not have put everything into a metadata directory yet.
+    fn is_being_installed(&self, dist: &Dist, metadata_dir: &Path) -> bool {
+        !self.installing.is_zero()
+            && dist.text.is_none()
+            && stamp::age(metadata_dir, self.start).is_some_and(|age| age < self.installing)
+            && scan::has_no_record(metadata_dir)
     }
 
     fn stamp(&self, stamp: &Stamp, waits: &mut Vec<Duration>) -> bool {
