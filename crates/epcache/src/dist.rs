@@ -134,7 +134,8 @@ fn base_name(path: &[u8]) -> &[u8] {
         .map_or(path, |slash| &path[slash + 1..])
 }
 
-fn ends_with_ignoring_case(name: &[u8], suffix: &[u8]) -> bool {
+/// Whether a name ends so, in whatever case.
+pub(crate) fn ends_with_ignoring_case(name: &[u8], suffix: &[u8]) -> bool {
     name.len() >= suffix.len() && name[name.len() - suffix.len()..].eq_ignore_ascii_case(suffix)
 }
 

@@ -9,7 +9,8 @@
 //! - where its mirror is and whether to trust it: [`layout`], `trust`;
 //! - the files: `mirror`, `index`, written by one atomic writer, and `claim`;
 //! - the two directions through them: [`sync`] and [`resolve`], with [`verify`] and [`prune`];
-//! - beside that, which `sys.path` is meant: [`interpreter`], and who keeps it current: [`watchers`].
+//! - beside that, which `sys.path` is meant: [`interpreter`], and who keeps it current: [`watchers`], by `watch`
+//!   (with the feature of that name).
 //!
 //! No part prints or reads arguments, and nothing that is found on a path entry is ever imported or
 //! executed.
@@ -43,6 +44,8 @@ mod text;
 mod trust;
 pub mod verify;
 mod walk;
+#[cfg(feature = "watch")]
+pub mod watch;
 pub mod watchers;
 mod write;
 
