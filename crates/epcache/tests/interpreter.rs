@@ -7,7 +7,7 @@
 )]
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::{OsStr, OsString},
     fs,
     os::unix::{
@@ -386,6 +386,90 @@ fn system_packages_follow_where_they_are_included() {
             scratch.assert_resolved(&surroundings.clone().with(name, value), &venv);
         }
     }
+}
+
+/// What the interpreter's own `site` takes for site directories, the user's with the others.
+fn site_directories(scratch: &Scratch, executable: &Path) -> Vec<PathBuf> {
+    let program = "import os, site\n\
+        for entry in site.getsitepackages(site.PREFIXES) + [site.getusersitepackages()]:\n \
+        print(os.fsencode(entry).hex())\n";
+    let arguments = [OsStr::new("-c"), OsStr::new(program)];
+    let output = scratch.run(&scratch.surroundings, executable, &arguments);
+    assert!(output.status.success(), "{output:?}");
+    let lines = String::from_utf8(output.stdout).unwrap();
+    lines
+        .lines()
+        .map(|line| PathBuf::from(OsString::from_vec(unhex(line))))
+        .collect()
+}
+
+#[test]
+fn whatever_decides_of_a_virtual_environments_path_entries_is_told() {
+    for python in pythons() {
+        let scratch = Scratch::new();
+        let surroundings = &scratch.surroundings;
+        let Some(plain) = scratch.venv(&python, "plain", &[]) else {
+            continue;
+        };
+        let Some(venv) = scratch.venv(&python, "venv", &["--system-site-packages"]) else {
+            continue;
+        };
+        let site = site_packages(&venv, python.version);
+        fs::create_dir(scratch.path("there")).unwrap();
+        fs::write(site.join("a.pth"), "../absent\n").unwrap();
+        let lines = format!("{}\n", scratch.path("there").display());
+        fs::write(site.join("b.pth"), lines).unwrap();
+
+        let told = surroundings.venv(&venv, None).unwrap().deciders();
+        assert_eq!(told[0], venv.join("pyvenv.cfg"));
+        for directory in site_directories(&scratch, &venv.join("bin/python")) {
+            assert!(told.contains(&directory), "{}", directory.display());
+        }
+        assert!(!told.contains(&scratch.path("there")));
+        assert_eq!(told.iter().collect::<BTreeSet<_>>().len(), told.len());
+
+        let of_the_plain = surroundings.venv(&plain, None).unwrap().deciders();
+        assert!(of_the_plain.iter().all(|path| path.starts_with(&plain)));
+
+        // And nothing else: what does not exist is a path entry once it does.
+        let missing: Vec<&PathBuf> = told
+            .iter()
+            .filter(|path| path.starts_with(scratch.path("")) && !path.exists())
+            .collect();
+        assert!(missing.contains(&&scratch.path(site.parent().unwrap().join("absent"))));
+        for path in missing {
+            fs::create_dir_all(path).unwrap();
+            let now = scratch.assert_resolved(surroundings, &venv).path;
+            assert!(
+                now.iter().any(|entry| entry == path.as_os_str()),
+                "{path:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_interpreter_that_was_asked_and_one_that_is_remembered_tell_the_same_deciders() {
+    let Some(remembering) = Remembering::new() else {
+        return;
+    };
+    let told = remembering.ask().deciders();
+    let scratch = &remembering.scratch;
+    for directory in site_directories(scratch, &remembering.executable) {
+        assert!(told.contains(&directory), "{}", directory.display());
+    }
+    for path in ["venv/pyvenv.cfg", "venv/bin/pyvenv.cfg", "absent"] {
+        assert!(told.contains(&scratch.path(path)), "{path}");
+    }
+    assert!(!told.contains(&scratch.path("named")));
+    let again = remembering.ask();
+    assert_eq!(again.how, How::Remembered);
+    assert_eq!(again.deciders(), told);
+}
+
+#[test]
+fn path_entries_that_are_given_are_decided_by_nothing() {
+    assert!(Environment::given(vec!["/x".into()]).deciders().is_empty());
 }
 
 #[test]
@@ -920,16 +1004,9 @@ impl Remembering {
     /// Python says then.
     #[track_caller]
     fn assert_forgotten_after(&self, what: &str, change: impl FnOnce()) {
-        let asked = self.ask();
-        let remembered = self.ask();
-        assert_eq!(remembered.how, How::Remembered, "before: {what}");
-        assert_eq!(
-            remembered,
-            Environment {
-                how: How::Remembered,
-                ..asked
-            }
-        );
+        let mut expected = self.ask();
+        expected.how = How::Remembered;
+        assert_eq!(self.ask(), expected, "before: {what}");
         change();
         let now = self.ask();
         assert_eq!(now.how, How::Asked, "after: {what}");

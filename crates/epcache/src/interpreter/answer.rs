@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use super::{Environment, How, posixpath::realpath};
+use super::{Environment, How, decide::Basis, posixpath::realpath, surroundings::Surroundings};
 
 /// A string of the operating system, written as hexadecimal digits: no encoding can change it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,8 +81,8 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// The environment that the answer describes.
-    pub(super) fn environment(&self, how: How) -> Environment {
+    /// The environment that the answer describes, which was given in these surroundings.
+    pub(super) fn environment(&self, how: How, surroundings: &Surroundings) -> Environment {
         let mut path = Vec::with_capacity(self.path.len() + 1);
         if !self.safe_path {
             path.push(realpath(self.scripts.as_path()).into_os_string());
@@ -94,6 +94,7 @@ impl Answer {
             version: Some(self.version),
             path,
             how,
+            basis: Basis::of_answer(self, surroundings),
         }
     }
 }

@@ -128,14 +128,14 @@ impl Surroundings {
     /// What the interpreter says, now or before.
     fn ask(&self, executable: &Path, memory: Option<&Memory>) -> Result<Environment, Error> {
         if let Some(answer) = memory.and_then(|memory| memory.recall(executable, self)) {
-            return Ok(answer.environment(How::Remembered));
+            return Ok(answer.environment(How::Remembered, self));
         }
         let asked = stamp::now();
         let answer = ask(executable, self)?;
         if let Some(memory) = memory {
             memory.remember(executable, self, asked, &answer);
         }
-        Ok(answer.environment(How::Asked))
+        Ok(answer.environment(How::Asked, self))
     }
 
     /// The first program of this name on `PATH`.

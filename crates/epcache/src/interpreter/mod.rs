@@ -12,6 +12,7 @@
 mod answer;
 mod ask;
 mod base;
+mod decide;
 mod find;
 mod posixpath;
 mod pth;
@@ -32,6 +33,7 @@ use std::{
     time::Duration,
 };
 
+use decide::Basis;
 pub use remember::Memory;
 pub use surroundings::{PATIENCE, Surroundings};
 pub use well_known::well_known;
@@ -84,28 +86,53 @@ pub struct Environment {
     pub path: Vec<OsString>,
     /// How it was found.
     pub how: How,
+    basis: Basis,
 }
 
 impl Environment {
     /// Path entries that a caller names, taken as they are.
     #[must_use]
     pub fn given(path: Vec<OsString>) -> Environment {
-        Environment::without_interpreter(path, How::Given)
+        Environment::without_interpreter(path, How::Given, Basis::Words)
     }
 
     /// The [`well_known`] directories.
     #[must_use]
     pub fn well_known(root: Option<&Path>, more: &[PathBuf]) -> Environment {
-        Environment::without_interpreter(well_known(root, more), How::WellKnown)
+        let basis = Basis::WellKnown {
+            root: root.map(|root| std::path::absolute(root).unwrap_or_else(|_| root.into())),
+            more: more.to_vec(),
+        };
+        Environment::without_interpreter(well_known(root, more), How::WellKnown, basis)
     }
 
-    fn without_interpreter(path: Vec<OsString>, how: How) -> Environment {
+    /// What, besides the path entries themselves, decides which path entries there are: files and
+    /// directories, absolute, each once, wherever they are on disk (in the image, with a root).
+    ///
+    /// A directory among them that exists decides by the names that it has, a file by its content,
+    /// and what does not exist by coming to be:
+    /// - of a virtual environment `pyvenv.cfg`, the site directories, and what their `.pth` files
+    ///   name that does not exist;
+    /// - of an interpreter that was asked, now or before, the same, with the `pyvenv.cfg` that it
+    ///   has, if any;
+    /// - of the well-known directories these themselves, and those in which Python's versions are;
+    /// - of path entries that the caller gave nothing.
+    ///
+    /// They are looked for when this is called. What code that runs at Python's start depends on
+    /// besides is not seen.
+    #[must_use]
+    pub fn deciders(&self) -> Vec<PathBuf> {
+        self.basis.deciders()
+    }
+
+    fn without_interpreter(path: Vec<OsString>, how: How, basis: Basis) -> Environment {
         Environment {
             executable: None,
             prefix: None,
             version: None,
             path,
             how,
+            basis,
         }
     }
 }

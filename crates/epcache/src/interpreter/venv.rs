@@ -15,6 +15,7 @@ use std::{
 use super::{
     Environment, How,
     base::Base,
+    decide::{Basis, Files},
     posixpath::{as_path, join, realpath},
     pth::SearchPath,
     pyvenv_cfg::{PYVENV_CFG, PyvenvCfg},
@@ -57,12 +58,13 @@ pub(super) fn resolve(
         base: &base,
         site_py: &site_py,
     };
-    for directory in site.directories_of(site.prefix)? {
-        path.add_site_directory(&directory)?;
-    }
+    let mut directories = site.directories_of(site.prefix);
     if cfg.system_site {
-        for directory in site.system_directories(surroundings)? {
-            path.add_site_directory(&directory)?;
+        directories.extend(site.system_directories(surroundings)?);
+    }
+    for directory in &directories {
+        if site.adds(directory)? {
+            path.add_site_directory(&directory.path)?;
         }
     }
 
@@ -74,7 +76,33 @@ pub(super) fn resolve(
         version: Some((3, base.version.minor)),
         path: entries,
         how: How::Venv,
+        basis: Basis::Files(files(prefix, &base, directories, surroundings)),
     })
+}
+
+/// What was looked at, for those who want to know when it changes.
+fn files(
+    prefix: &Path,
+    base: &Base,
+    directories: Vec<SiteDirectory>,
+    surroundings: &Surroundings,
+) -> Files {
+    let (debians, others): (Vec<_>, Vec<_>) = directories
+        .into_iter()
+        .partition(|directory| directory.is_debians);
+    let absolute = |directories: Vec<SiteDirectory>| {
+        directories
+            .iter()
+            .filter_map(|directory| surroundings.abspath(&directory.path))
+            .map(|path| as_path(&path).to_path_buf())
+            .collect()
+    };
+    Files {
+        pyvenv_cfg: prefix.join(PYVENV_CFG),
+        site_directories: absolute(others),
+        debians: absolute(debians),
+        standard_library: as_path(&base.standard_library()).to_path_buf(),
+    }
 }
 
 /// `sys.path[0]` of a command installed in a scripts directory: its real path, or nothing with
@@ -136,6 +164,22 @@ fn python_path(surroundings: &Surroundings) -> Vec<Vec<u8>> {
         })
 }
 
+/// A directory that `site` adds if it exists.
+struct SiteDirectory {
+    path: Vec<u8>,
+    /// Only Debian's `site` does.
+    is_debians: bool,
+}
+
+impl SiteDirectory {
+    fn plain(path: Vec<u8>) -> SiteDirectory {
+        SiteDirectory {
+            path,
+            is_debians: false,
+        }
+    }
+}
+
 /// What `site.py` knows about directories while it runs in this environment.
 struct Site<'a> {
     prefix: &'a [u8],
@@ -145,7 +189,7 @@ struct Site<'a> {
 
 impl Site<'_> {
     /// `site.getsitepackages([prefix])`.
-    fn directories_of(&self, prefix: &[u8]) -> Result<Vec<Vec<u8>>, Undecided> {
+    fn directories_of(&self, prefix: &[u8]) -> Vec<SiteDirectory> {
         let version = self.base.version.directory();
         let plain = |library: &str| format!("{library}/{version}/site-packages");
         let debians = [
@@ -153,22 +197,34 @@ impl Site<'_> {
             "lib/python3/dist-packages".to_owned(),
             format!("lib/{version}/dist-packages"),
         ];
-        let mut names = vec![plain(self.base.library)];
+        let mut plains = vec![plain(self.base.library)];
         if self.base.library != "lib" {
-            names.push(plain("lib"));
+            plains.push(plain("lib"));
         }
-        let exists = |name: &String| as_path(&join(prefix, name.as_bytes())).is_dir();
-        if debians.iter().any(exists) && self.site_py.is_debians()? {
-            names.extend(debians);
+        let named = |name: String, is_debians| SiteDirectory {
+            path: join(prefix, name.as_bytes()),
+            is_debians,
+        };
+        let plains = plains.into_iter().map(|name| named(name, false));
+        plains
+            .chain(debians.map(|name| named(name, true)))
+            .collect()
+    }
+
+    /// Whether this interpreter's `site` looks at a directory. Its text is read only if one exists
+    /// for which that matters.
+    fn adds(&self, directory: &SiteDirectory) -> Result<bool, Undecided> {
+        if !directory.is_debians {
+            return Ok(true);
         }
-        Ok(names
-            .into_iter()
-            .map(|name| join(prefix, name.as_bytes()))
-            .collect())
+        Ok(as_path(&directory.path).is_dir() && self.site_py.is_debians()?)
     }
 
     /// What comes after the environment's own: the user's, then the base interpreter's.
-    fn system_directories(&self, surroundings: &Surroundings) -> Result<Vec<Vec<u8>>, Undecided> {
+    fn system_directories(
+        &self,
+        surroundings: &Surroundings,
+    ) -> Result<Vec<SiteDirectory>, Undecided> {
         if self.site_py.is_fedoras()? {
             return Undecided::because("the base interpreter has Fedora's site.py");
         }
@@ -176,11 +232,11 @@ impl Site<'_> {
         if allows_user_site(surroundings) {
             let user = join(&user_base(surroundings)?, b"lib");
             let user = join(&user, self.base.version.directory().as_bytes());
-            directories.push(join(&user, b"site-packages"));
+            directories.push(SiteDirectory::plain(join(&user, b"site-packages")));
         }
-        directories.extend(self.directories_of(&self.base.prefix)?);
+        directories.extend(self.directories_of(&self.base.prefix));
         if self.base.exec_prefix != self.base.prefix {
-            directories.extend(self.directories_of(&self.base.exec_prefix)?);
+            directories.extend(self.directories_of(&self.base.exec_prefix));
         }
         Ok(directories)
     }

@@ -25,6 +25,31 @@ const DEBIAN: &str = "/usr/lib/python3/dist-packages";
 #[must_use]
 pub fn well_known(root: Option<&Path>, more: &[PathBuf]) -> Vec<OsString> {
     let root = root.unwrap_or(Path::new("/"));
+    let mut found: Vec<OsString> = Vec::new();
+    for candidate in candidates(root, more) {
+        if within(root, &candidate).is_dir()
+            && !found.iter().any(|known| known == candidate.as_os_str())
+        {
+            found.push(candidate.into_os_string());
+        }
+    }
+    found
+}
+
+/// All that can change which directories are found, as they are on disk: those in which the
+/// versions are, each directory of a version that can be a site directory, and those of `more`.
+pub(super) fn deciders(root: Option<&Path>, more: &[PathBuf]) -> Vec<PathBuf> {
+    let root = root.unwrap_or(Path::new("/"));
+    let libraries = LIBRARIES.map(|(library, _)| PathBuf::from(library));
+    libraries
+        .into_iter()
+        .chain(candidates(root, more))
+        .map(|path| within(root, &path))
+        .collect()
+}
+
+/// The directories that may be there, in order.
+fn candidates(root: &Path, more: &[PathBuf]) -> Vec<PathBuf> {
     let mut candidates = Vec::new();
     for (library, kinds) in LIBRARIES {
         if library == "/usr/lib64" {
@@ -39,16 +64,7 @@ pub fn well_known(root: Option<&Path>, more: &[PathBuf]) -> Vec<OsString> {
         }
     }
     candidates.extend_from_slice(more);
-
-    let mut found: Vec<OsString> = Vec::new();
-    for candidate in candidates {
-        if within(root, &candidate).is_dir()
-            && !found.iter().any(|known| known == candidate.as_os_str())
-        {
-            found.push(candidate.into_os_string());
-        }
-    }
-    found
+    candidates
 }
 
 /// The names `python3.N` and `python3.Nt` in a directory, by number, free-threaded ones last.
@@ -81,7 +97,7 @@ fn within(root: &Path, path: &Path) -> PathBuf {
     reason = "a test that can't make its directories should stop there"
 )]
 mod tests {
-    use super::well_known;
+    use super::{deciders, well_known};
     use std::{fs, path::PathBuf};
 
     fn root_with(directories: &[&str]) -> tempfile::TempDir {
@@ -149,6 +165,56 @@ mod tests {
                 "/usr/lib/python3.12/site-packages"
             ]
         );
+    }
+
+    #[test]
+    fn each_directory_that_can_come_to_be_one_decides_where_it_is_on_disk() {
+        let root = root_with(&[
+            "usr/local/lib/python3.12/dist-packages",
+            "usr/lib/python3/dist-packages",
+        ]);
+        let more = [PathBuf::from("/opt/app")];
+        let found = deciders(Some(root.path()), &more);
+        for expected in [
+            "usr/local/lib64",
+            "usr/local/lib",
+            "usr/lib64",
+            "usr/lib",
+            "usr/lib/python3/dist-packages",
+            "usr/local/lib/python3.12/site-packages",
+            "usr/local/lib/python3.12/dist-packages",
+            "opt/app",
+        ] {
+            assert!(found.contains(&root.path().join(expected)), "{expected}");
+        }
+        assert_eq!(found.len(), 8);
+    }
+
+    #[test]
+    fn what_comes_to_be_one_is_below_what_decided_before() {
+        let root = root_with(&["usr/lib/python3.12"]);
+        for new in [
+            "usr/lib/python3.12/site-packages",
+            "usr/lib/python3.13/site-packages",
+            "usr/lib64/python3.13/site-packages",
+            "usr/local/lib/python3.13/dist-packages",
+            "opt/app/lib",
+        ] {
+            let more = [PathBuf::from("/opt/app/lib")];
+            let before = deciders(Some(root.path()), &more);
+            let known = well_known(Some(root.path()), &more);
+            fs::create_dir_all(root.path().join(new)).unwrap();
+            assert_eq!(
+                well_known(Some(root.path()), &more).len(),
+                known.len() + 1,
+                "{new}"
+            );
+            let place = root.path().join(new);
+            // Itself, or by a name in its library.
+            let decided =
+                |path: &&PathBuf| **path == place || place.parent().unwrap().parent() == Some(path);
+            assert!(before.iter().any(|path| decided(&path)), "{new}");
+        }
     }
 
     #[test]
