@@ -266,6 +266,30 @@ def test_the_environment_comes_before_the_configuration_file_and_arguments_befor
     assert value_of(reader(code, env=both)) == ("only", ["/given"])
 
 
+def test_what_the_configuration_file_says_to_other_subcommands_is_nothing_to_the_reader(
+    environment: dict[str, str], reader: Reader, site: Path, sync: Sync, tmp_path: Path
+) -> None:
+    root = str(tmp_path / "cache")
+    text = f"""
+        [watch]
+        venvs = /srv/a:/srv/b
+        path-entries = /opt/app:
+        [epcache]
+        mode = fast
+        path = {root}
+        [system]
+        path-entries = /opt/app
+    """
+    configure(environment, text)
+    sync([site])  # which fails if the command finds an error in it
+    output = reader(SETTINGS)
+    assert value_of(output) == ("fast", [root])
+    assert output.stderr == ""
+    # Nor where these come last, and have names that it knows elsewhere.
+    configure(environment, "[epcache]\nmode = fast\n[watch]\nmode = off\npath = /no\n")
+    assert value_of(reader(SETTINGS))[0] == "fast"
+
+
 def test_the_users_configuration_file_comes_before_the_systems(
     environment: dict[str, str], reader: Reader, tmp_path: Path
 ) -> None:
