@@ -1084,6 +1084,94 @@ fn a_cache_root_that_is_not_absolute_is_refused_and_nothing_is_made() {
 }
 
 #[test]
+fn what_is_to_be_watched_is_a_setting_whose_mistakes_are_errors_of_every_command() {
+    let scratch = Scratch::new();
+    let path_entry = installed(&scratch);
+    let query = || {
+        let mut query = scratch.command("query", &[&path_entry]);
+        query.arg("plug.ins");
+        query
+    };
+    configure(
+        &scratch,
+        "[watch]\nvenvs = /no/such:/none\npath-entries = /nowhere\n",
+    );
+    let output = process::succeed(&mut query());
+    assert_eq!(process::stderr(&output), "", "nothing is looked for");
+    assert_eq!(process::stdout(&output).lines().count(), 2);
+    for (text, expected) in [
+        (
+            "[watch]\nvenvs = /a:.venv\n",
+            "[watch] venvs: \".venv\" is not an absolute path; correct it, or remove the file",
+        ),
+        (
+            "[watch]\nvenv = /a\n",
+            "[watch] venv: no such setting; there are [epcache] mode, path, [system] path-entries and [watch] venvs, path-entries; correct it, or remove the file",
+        ),
+    ] {
+        let file = configure(&scratch, text);
+        assert_eq!(
+            refusal(&mut query()),
+            format!("{}: {expected}", file.display())
+        );
+    }
+}
+
+#[test]
+fn several_environments_at_once_are_refused_where_one_is_asked_about() {
+    let scratch = Scratch::new();
+    for subcommand in [
+        "sync", "query", "groups", "dists", "status", "verify", "prune", "paths",
+    ] {
+        for (options, named) in [
+            (["--venv=/a", "--venv=/b"], "--venv"),
+            (["--python=/a", "--python=/b"], "--python"),
+            (["--venv=/a", "--path=/b"], "--venv and --path"),
+            (["--path=/b", "--python=/a"], "--python and --path"),
+            (["--python=/a", "--venv=/b"], "--venv and --python"),
+        ] {
+            assert_eq!(
+                refusal(scratch.epcache().arg(subcommand).args(options)),
+                format!("{named}: one environment at a time; only 'watch' takes several"),
+                "{subcommand} {options:?}"
+            );
+        }
+    }
+    assert!(!scratch.cache().exists(), "and nothing is written");
+    let system = ["sync", "--system", "--venv=/a"];
+    assert_eq!(
+        refusal(scratch.epcache().args(system)),
+        "--system starts no Python: name path entries with --path instead of --python or --venv"
+    );
+    let said = refusal(scratch.epcache().args(["query", "--root=/", "--venv=/a"]));
+    assert!(said.contains("can't be given together with"), "{said}");
+}
+
+#[test]
+fn a_virtual_environment_may_be_named_by_a_relative_path() {
+    let scratch = Scratch::new();
+    let venv = scratch.join("proj/venv");
+    process::succeed(
+        Command::new(judge::python())
+            .args(["-m", "venv", "--without-pip"])
+            .arg(&venv),
+    );
+    let deeper = scratch.path_entry("proj/deeper");
+    let site_packages = walkdir_site_packages(&venv);
+    for option in [
+        ["--venv", "../venv"],
+        ["--python", "../venv/bin/python"],
+        ["--venv", "../venv/."],
+    ] {
+        let mut paths = scratch.epcache();
+        paths.current_dir(&deeper).arg("paths").args(option);
+        let said = process::stdout(&process::succeed(&mut paths));
+        let expected = format!("path entry\t\t{}", site_packages.display());
+        assert!(said.lines().any(|line| line == expected), "{said}");
+    }
+}
+
+#[test]
 fn a_configuration_that_can_not_be_looked_at_is_not_used_and_breaks_no_query() {
     let scratch = Scratch::new();
     let path_entry = installed(&scratch);
