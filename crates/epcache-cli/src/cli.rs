@@ -1,11 +1,15 @@
 //! The command line: its words, and the texts of `--help`.
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+#[cfg(feature = "watch")]
+use clap::value_parser;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use epcache::Mode;
 use std::ffi::OsString;
 use std::path::PathBuf;
+#[cfg(feature = "watch")]
+use std::time::Duration;
 
 /// updatedb and locate for Python entry points
 ///
@@ -180,6 +184,16 @@ pub(crate) enum Command {
         #[arg(short = 'n', long)]
         dry_run: bool,
     },
+    /// Keep the cache current, until it is stopped
+    ///
+    /// Waits for packages to come and go, and syncs what changed, in the foreground; several
+    /// environments at once. Ends after SIGTERM or SIGINT (Ctrl-C); reads the configuration again
+    /// after SIGHUP.
+    #[cfg(feature = "watch")]
+    #[command(
+        after_help = "Example: epcache watch --venv ~/one/.venv --venv ~/two/.venv\n         systemctl --user enable --now epcache-watch"
+    )]
+    Watch(WatchOptions),
     /// Where things are: roots, mirrors, configuration, the interpreter and its sys.path
     #[command(after_help = "Example: epcache paths --python python3.13")]
     Paths,
@@ -223,4 +237,43 @@ pub(crate) struct SyncOptions {
     /// With --vendor: also a sealed index, which vouches for an image that holds both
     #[arg(long)]
     pub(crate) seal: bool,
+}
+
+#[cfg(feature = "watch")]
+#[derive(Args, Clone, Debug)]
+pub(crate) struct WatchOptions {
+    /// Sync, and exit when there is nothing more to do
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// How long it must have been quiet before a sync, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 50, value_parser = value_parser!(u64).range(..=60_000))]
+    pub(crate) debounce: u64,
+    /// Wait for no events, but look at each path entry every SECONDS [default: 5]; what there are no
+    /// events of (network file systems, FUSE, overlays) is polled in any case
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "5",
+        value_parser = interval
+    )]
+    pub(crate) poll: Option<Duration>,
+    /// Into the user's root (the default)
+    #[arg(long, conflicts_with = "system")]
+    pub(crate) user: bool,
+    /// Into the system's root, /var/cache/epcache: the well-known site directories and those of the
+    /// configuration; starts no Python
+    #[arg(long)]
+    pub(crate) system: bool,
+}
+
+/// An interval of polling: not so short that it is all that the machine does, nor longer than a day.
+#[cfg(feature = "watch")]
+fn interval(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds")?;
+    match seconds {
+        0.1..=86_400.0 => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("not between 0.1 and 86400 seconds".to_owned()),
+    }
 }

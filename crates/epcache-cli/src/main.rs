@@ -78,6 +78,8 @@ fn run(Cli { global, command }: Cli) -> Result<Exit> {
             with(global, |setting, out| prune::run(setting, out, dry_run))
         }
         Command::Paths => with(global, paths::run),
+        #[cfg(feature = "watch")]
+        Command::Watch(options) => commands::watch::run(global, &options),
         Command::Completions { shell } => completions::run(shell),
         Command::Man { directory } => man::run(directory.as_deref()),
     }

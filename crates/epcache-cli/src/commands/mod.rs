@@ -10,6 +10,8 @@ pub(crate) mod query;
 pub(crate) mod status;
 pub(crate) mod sync;
 pub(crate) mod verify;
+#[cfg(feature = "watch")]
+pub(crate) mod watch;
 
 use crate::output::without_number;
 use epcache::PathEntry;

@@ -304,13 +304,24 @@ struct SyncRow {
 /// What was done about a path entry, in a word.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(into = "&'static str")]
-enum What {
+pub(crate) enum What {
     Refreshed,
     WouldRefresh,
     Unchanged,
     LeftAlone,
     NotCached,
     Failed,
+}
+
+impl What {
+    pub(crate) fn of(done: &Done) -> Self {
+        match done {
+            Done::Refreshed => Self::Refreshed,
+            Done::Unchanged => Self::Unchanged,
+            Done::LeftToSystem => Self::LeftAlone,
+            Done::NotCached(_) => Self::NotCached,
+        }
+    }
 }
 
 impl From<What> for &'static str {
@@ -337,12 +348,9 @@ impl SyncRow {
         };
         let shown = |paths: &[std::path::PathBuf]| paths.iter().map(|path| shown(path)).collect();
         Self {
-            done: match &outcome.done {
-                Done::Refreshed if options.dry_run => What::WouldRefresh,
-                Done::Refreshed => What::Refreshed,
-                Done::Unchanged => What::Unchanged,
-                Done::LeftToSystem => What::LeftAlone,
-                Done::NotCached(_) => What::NotCached,
+            done: match What::of(&outcome.done) {
+                What::Refreshed if options.dry_run => What::WouldRefresh,
+                done => done,
             },
             reason: reason(path_entry, outcome, options),
             dists: outcome.dists,

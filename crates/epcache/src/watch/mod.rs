@@ -195,16 +195,24 @@ impl Watcher {
     ///
     /// All of the path entries are due then, and to resolve once more: what changed before they were
     /// watched was not seen.
-    pub fn watch(&mut self, path_entries: Vec<PathEntry>, deciders: Vec<PathBuf>) {
+    ///
+    /// Gives whether they are other ones than before; if not, nothing is due.
+    pub fn watch(&mut self, path_entries: Vec<PathEntry>, deciders: Vec<PathBuf>) -> bool {
         if path_entries == self.path_entries && deciders == self.deciders {
-            return;
+            return false;
         }
         self.path_entries = path_entries;
         self.deciders = deciders;
         self.plan = Plan::default();
         self.last_looks.clear();
+        lock(&self.pending).forget_path_entries();
+        self.all_due();
+        true
+    }
+
+    /// Makes all path entries due, and to resolve.
+    pub fn all_due(&mut self) {
         let mut pending = lock(&self.pending);
-        pending.forget_path_entries();
         let long_ago = Instant::now().checked_sub(LONGEST.max(self.options.debounce));
         let long_ago = long_ago.unwrap_or_else(Instant::now);
         pending.resolve(long_ago);

@@ -1,0 +1,114 @@
+//! The environments that are kept current, and the path entries that they have now. One that can't
+//! be resolved, because it is being made anew, keeps those that it had.
+
+use super::failures::{Failures, Subject};
+use crate::output::{escaped, shown};
+use crate::setting::{Setting, Wanted};
+use anyhow::{Error, Result};
+use epcache::PathEntry;
+use std::path::PathBuf;
+use std::time::Instant;
+
+pub(super) struct Environments {
+    all: Vec<Known>,
+}
+
+/// An environment, and what is known of it.
+struct Known {
+    wanted: Wanted,
+    path: Vec<PathEntry>,
+    deciders: Vec<PathBuf>,
+}
+
+impl Environments {
+    pub(super) fn new(wanted: Vec<Wanted>) -> Self {
+        let known = |wanted| Known {
+            deciders: deciders_of_none(&wanted),
+            path: Vec::new(),
+            wanted,
+        };
+        Self {
+            all: wanted.into_iter().map(known).collect(),
+        }
+    }
+
+    /// Finds the path entries of all environments anew. For a virtual environment that is not there
+    /// can be waited, for anything else not.
+    ///
+    /// # Errors
+    /// None was ever found, and none of them can be waited for.
+    pub(super) fn resolve(&mut self, setting: &Setting, failures: &mut Failures) -> Result<()> {
+        let resolved: Vec<_> = self
+            .all
+            .iter()
+            .map(|known| setting.resolve(&known.wanted))
+            .collect();
+        if self.all.iter().all(Known::can_not_be_waited_for) && resolved.iter().all(Result::is_err)
+        {
+            // There is one at least.
+            return resolved
+                .into_iter()
+                .find_map(Result::err)
+                .map_or(Ok(()), Err);
+        }
+        for (number, (known, resolved)) in self.all.iter_mut().zip(resolved).enumerate() {
+            let subject = Subject::Environment(number);
+            match resolved {
+                Ok(environment) => {
+                    known.deciders = environment.deciders();
+                    known.path = setting.path_entries(environment);
+                    if failures.works(&subject).is_some() {
+                        tracing::info!("found {}", said(&known.wanted));
+                    }
+                }
+                Err(error) => known.wait(&error, failures, subject),
+            }
+        }
+        Ok(())
+    }
+
+    /// The path entries that can be kept current, each once.
+    pub(super) fn path(&self) -> Vec<PathEntry> {
+        let mut path: Vec<PathEntry> = Vec::new();
+        for path_entry in self.all.iter().flat_map(|known| &known.path) {
+            if path_entry.cacheable().is_ok() && !path.contains(path_entry) {
+                path.push(path_entry.clone());
+            }
+        }
+        path
+    }
+
+    /// What decides which they are.
+    pub(super) fn deciders(&self) -> Vec<PathBuf> {
+        let mut deciders: Vec<_> = self.all.iter().flat_map(|known| &known.deciders).collect();
+        deciders.sort();
+        deciders.dedup();
+        deciders.into_iter().cloned().collect()
+    }
+}
+
+impl Known {
+    fn wait(&self, error: &Error, failures: &mut Failures, subject: Subject) {
+        let message = format!("{error:#}");
+        if failures.failed(subject, message.clone(), Instant::now()) {
+            tracing::warn!("{}; waiting for it", escaped(&message));
+        }
+    }
+
+    /// Whether nothing was ever found, nor will tell that it has appeared.
+    fn can_not_be_waited_for(&self) -> bool {
+        self.path.is_empty() && self.deciders.is_empty()
+    }
+}
+
+/// What will tell that an environment has appeared.
+fn deciders_of_none(wanted: &Wanted) -> Vec<PathBuf> {
+    match wanted {
+        Wanted::Venv(venv) => vec![venv.join("pyvenv.cfg")],
+        Wanted::Python(_) | Wanted::Given(_) | Wanted::System | Wanted::Default => Vec::new(),
+    }
+}
+
+fn said(wanted: &Wanted) -> String {
+    shown(wanted.to_string().as_ref())
+}

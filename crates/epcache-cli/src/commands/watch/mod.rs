@@ -1,0 +1,402 @@
+//! `epcache watch`: keep the cache current.
+//!
+//! The library's watcher says what has changed, this syncs it: one loop in one thread, which sleeps
+//! until something is due, an event or a signal arrives. Nothing in it waits without a bound but for
+//! those.
+
+mod environments;
+mod failures;
+mod log;
+mod service;
+
+use crate::Exit;
+use crate::cli::{Global, WatchOptions};
+use crate::commands::is_absent;
+use crate::commands::sync::What;
+use crate::output::{escaped, shown, without_number};
+use crate::setting::Setting;
+use anyhow::Result;
+use environments::Environments;
+use epcache::sync::{Done, Outcome, Sync};
+use epcache::watch::{self, Changes, QUIET_AFTER_INSTALL, Watcher};
+use epcache::watchers::Announcement;
+use epcache::{Error, PathEntry, Root, RootKind};
+use failures::{Failures, Subject};
+use service::{Manager, Stop};
+use std::collections::{BTreeSet, HashSet};
+use std::ffi::OsStr;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+/// How often is looked at what there are no events of: network file systems, which remember what they
+/// saw for about as long.
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often in a row another set of path entries is believed: a Python whose start-up code makes up
+/// its `sys.path` anew each time must not keep this busy.
+const MAX_NEW_SETS: u32 = 5;
+
+/// How many problems are remembered as said; more is no memory but a leak.
+const MAX_SAID: usize = 10_000;
+
+/// What wakes the loop.
+#[derive(Debug, PartialEq, Eq)]
+enum Message {
+    /// Something has become due.
+    Changed,
+    /// The configuration is to be read again.
+    Reload,
+    Stop,
+}
+
+pub(crate) fn run(global: Global, options: &WatchOptions) -> Result<Exit> {
+    log::start(&global);
+    let (sender, messages) = mpsc::channel();
+    let stop = service::forward_signals(sender.clone())?;
+    let mut daemon = Daemon::new(global, options, stop, sender)?;
+    daemon.run(&messages)
+}
+
+struct Daemon {
+    global: Global,
+    kind: RootKind,
+    once: bool,
+    stop: Stop,
+    setting: Setting,
+    root: Root,
+    sync: Sync,
+    announcement: Announcement,
+    environments: Environments,
+    path: Vec<PathEntry>,
+    watcher: Watcher,
+    failures: Failures,
+    manager: Manager,
+    is_announced: bool,
+    /// How often the path entries were other ones, in a row.
+    new_sets: u32,
+    /// What was said of dists and indexes.
+    said: HashSet<String>,
+}
+
+/// What is made of the configuration, and made anew when that is read again.
+struct Made {
+    setting: Setting,
+    root: Root,
+    sync: Sync,
+    environments: Environments,
+}
+
+impl Made {
+    fn new(global: &Global, kind: RootKind) -> Result<Self> {
+        let setting = Setting::for_several(global.clone())?;
+        for not_used in setting.config.not_used() {
+            tracing::warn!("{}", escaped(&not_used));
+        }
+        let root = setting.root(kind)?;
+        let sync = Sync::new(root.clone(), &setting.roots, setting.global.root.as_deref())?
+            .installing(QUIET_AFTER_INSTALL);
+        let environments = Environments::new(setting.environments(kind)?);
+        Ok(Self {
+            setting,
+            root,
+            sync,
+            environments,
+        })
+    }
+
+    fn announcement(&self) -> Announcement {
+        Announcement::new(&self.root, self.setting.global.root.as_deref())
+    }
+}
+
+impl Daemon {
+    fn new(
+        global: Global,
+        options: &WatchOptions,
+        stop: Stop,
+        messages: Sender<Message>,
+    ) -> Result<Self> {
+        let kind = match options.system {
+            true => RootKind::System,
+            false => RootKind::User,
+        };
+        let made = Made::new(&global, kind)?;
+        let announcement = made.announcement();
+        let wake = move || {
+            let _ = messages.send(Message::Changed); // nobody listens once it has ended
+        };
+        let mut daemon = Self {
+            watcher: Watcher::new(options.of_watcher(), wake),
+            global,
+            kind,
+            once: options.once,
+            stop,
+            setting: made.setting,
+            root: made.root,
+            sync: made.sync,
+            announcement,
+            environments: made.environments,
+            path: Vec::new(),
+            failures: Failures::default(),
+            manager: Manager::new(),
+            is_announced: false,
+            new_sets: 0,
+            said: HashSet::new(),
+        };
+        daemon
+            .environments
+            .resolve(&daemon.setting, &mut daemon.failures)?;
+        daemon.watch();
+        Ok(daemon)
+    }
+
+    /// Until it is to stop.
+    fn run(&mut self, messages: &Receiver<Message>) -> Result<Exit> {
+        loop {
+            let is_done = self.act();
+            if self.stop.is_asked_for() {
+                break;
+            }
+            if self.once && is_done && self.watcher.is_idle() {
+                return Ok(Exit::of_doing(!self.failures.is_empty()));
+            }
+            if self.wait(messages) == Some(Message::Reload) {
+                self.reload();
+            }
+        }
+        self.manager.stopping();
+        tracing::info!("stopped");
+        Ok(Exit::Found)
+    }
+
+    /// Sleeps until something is due, or a message comes.
+    fn wait(&mut self, messages: &Receiver<Message>) -> Option<Message> {
+        let deadlines = [
+            self.watcher.due(),
+            self.failures.next(),
+            self.manager.next_ping(),
+        ];
+        let message = match deadlines.into_iter().flatten().min() {
+            Some(deadline) => {
+                messages.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+            }
+            None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        self.manager.ping();
+        message.ok()
+    }
+
+    /// Does what is due; whether nothing more is, as far as is known.
+    fn act(&mut self) -> bool {
+        let changes = self.watcher.take();
+        let retried = self.failures.due(Instant::now());
+        if changes == Changes::default() && retried.is_empty() && self.is_announced {
+            return true;
+        }
+        self.give_notices();
+        let is_environment = |subject: &Subject| matches!(subject, Subject::Environment(_));
+        if (changes.resolve || retried.iter().any(is_environment)) && self.resolve() {
+            return false; // all are due now
+        }
+        let mut numbers = changes.path_entries;
+        numbers.extend(self.numbers_of(&retried));
+        for number in numbers {
+            if self.stop.is_asked_for() {
+                return true; // what is left is synced at the next start
+            }
+            self.sync(number);
+            self.manager.ping();
+        }
+        self.announce();
+        true
+    }
+
+    fn numbers_of(&self, subjects: &[Subject]) -> BTreeSet<usize> {
+        let is_one = |path_entry: &PathEntry| {
+            let subject = Subject::PathEntry(path_entry.as_os_str().to_owned());
+            subjects.contains(&subject)
+        };
+        let path = self.path.iter().enumerate();
+        path.filter(|(_, path_entry)| is_one(path_entry))
+            .map(|(number, _)| number)
+            .collect()
+    }
+
+    /// Finds the path entries anew; whether they are other ones, which are all due then.
+    fn resolve(&mut self) -> bool {
+        let resolved = self.environments.resolve(&self.setting, &mut self.failures);
+        if let Err(error) = resolved {
+            tracing::debug!("{}", escaped(&format!("{error:#}"))); // said as a failure
+        }
+        if self.environments.path() == self.path {
+            self.new_sets = 0;
+        } else if self.new_sets == MAX_NEW_SETS {
+            if self.said.insert("sys.path".to_owned()) {
+                tracing::warn!(
+                    "the path entries are other ones each time they are asked for; those of the last time are kept"
+                );
+            }
+            return false;
+        } else {
+            self.new_sets += 1;
+        }
+        self.watch()
+    }
+
+    /// Watches what the environments have now; whether that is something else than before.
+    fn watch(&mut self) -> bool {
+        self.path = self.environments.path();
+        let path = &self.path;
+        self.failures.retain(|subject| match subject {
+            Subject::PathEntry(known) => path.iter().any(|entry| entry.as_os_str() == known),
+            Subject::Environment(_) | Subject::Announcement => true,
+        });
+        let deciders = self.environments.deciders();
+        let is_new = self.watcher.watch(self.path.clone(), deciders);
+        self.is_announced &= !is_new;
+        is_new
+    }
+
+    /// Reads the configuration again. If that fails, all stays as it is.
+    fn reload(&mut self) {
+        self.manager.reloading();
+        match Made::new(&self.global, self.kind) {
+            Ok(made) => {
+                if made.root != self.root {
+                    self.announcement = made.announcement();
+                }
+                self.setting = made.setting;
+                self.root = made.root;
+                self.sync = made.sync;
+                self.environments = made.environments;
+                self.failures = Failures::default();
+                self.new_sets = 0;
+                self.resolve();
+                self.watcher.all_due();
+                tracing::info!("configuration read again");
+            }
+            Err(error) => {
+                tracing::error!("{}; all stays as it is", escaped(&format!("{error:#}")));
+                self.manager.ready();
+            }
+        }
+    }
+
+    fn sync(&mut self, number: usize) {
+        let path_entry = self.path[number].clone();
+        let name = path_entry.as_os_str();
+        let start = Instant::now();
+        let subject = Subject::PathEntry(name.to_owned());
+        if !self.failures.may_try(&subject, start) {
+            return; // it is tried again in any case
+        }
+        match self.sync.path_entry(&path_entry) {
+            Err(error) => self.failed(subject, reason(&error), &error.to_string()),
+            Ok(outcome) => match &outcome.done {
+                Done::NotCached(why) if !is_absent(&path_entry) => {
+                    let message = format!("{}: {why}; make it readable", name.display());
+                    self.failed(subject, why.clone(), &message);
+                }
+                _ => {
+                    self.works(&subject);
+                    self.tell(&outcome, start.elapsed());
+                }
+            },
+        }
+    }
+
+    fn failed(&mut self, subject: Subject, reason: String, message: &str) {
+        let message = escaped(&without_number(message)).into_owned();
+        if self.failures.failed(subject, reason, Instant::now()) {
+            tracing::error!("{message}; trying again from time to time");
+        } else {
+            tracing::debug!("{message}");
+        }
+    }
+
+    fn works(&mut self, subject: &Subject) {
+        if let Some(reason) = self.failures.works(subject) {
+            let reason = without_number(&reason).into_owned();
+            tracing::info!("works again, after: {}", escaped(&reason));
+        }
+    }
+
+    /// Says what a sync did, and what is wrong with what it found.
+    fn tell(&mut self, outcome: &Outcome, took: Duration) {
+        let done = <&str>::from(What::of(&outcome.done));
+        let path_entry = shown_name(&outcome.path_entry);
+        let (written, removed) = (outcome.written.len(), outcome.removed.len());
+        let (dists, ms) = (outcome.dists, took.as_millis() as u64);
+        if outcome.done == Done::Refreshed {
+            tracing::info!(%path_entry, %done, dists, written, removed, ms, "synced");
+        } else {
+            tracing::debug!(%path_entry, %done, dists, written, removed, ms, "synced");
+        }
+        let no_index = match (&outcome.done, &outcome.index) {
+            (Done::Refreshed | Done::Unchanged, Err(why)) => {
+                Some(format!("{path_entry}: no index: {why}"))
+            }
+            _ => None,
+        };
+        let problems = outcome.problems.iter().map(ToString::to_string);
+        for said in problems.chain(no_index) {
+            if self.said.len() < MAX_SAID && self.said.insert(said.clone()) {
+                tracing::warn!("{}", escaped(&without_number(&said)));
+            }
+        }
+    }
+
+    fn give_notices(&mut self) {
+        for notice in self.watcher.notices() {
+            tracing::warn!("{}", escaped(&without_number(&notice.to_string())));
+        }
+    }
+
+    /// Says that this watches: in the cache root, to the service manager, and once in the log.
+    fn announce(&mut self) {
+        let kept = self.path.iter().enumerate();
+        let kept = kept.map(|(number, it)| (it.as_os_str().to_owned(), self.watcher.how(number)));
+        let kept: Vec<_> = kept.collect();
+        let subject = Subject::Announcement;
+        if !self.once && self.failures.may_try(&subject, Instant::now()) {
+            match self.announcement.say(&kept) {
+                Ok(()) => self.works(&subject),
+                Err(error) => self.failed(subject, reason(&error), &error.to_string()),
+            }
+        }
+        let (watches, polled) = self.watcher.numbers();
+        let path_entries = kept.len();
+        let root = shown_name(self.root.path.as_os_str());
+        let is_other = self.manager.status(format!(
+            "watching {path_entries} path entries: {watches} watches, {polled} polled"
+        ));
+        if !std::mem::replace(&mut self.is_announced, true) {
+            tracing::info!(path_entries, watches, polled, %root, "watching");
+        } else if is_other {
+            tracing::debug!(path_entries, watches, polled, %root, "watching");
+        }
+        self.manager.ready();
+    }
+}
+
+/// What is the same for all path entries that fail for one reason.
+fn reason(error: &Error) -> String {
+    match error.io_kind() {
+        Some(kind) => kind.to_string(),
+        None => error.to_string(),
+    }
+}
+
+fn shown_name(path_entry: &OsStr) -> String {
+    escaped(&shown(path_entry.as_ref())).into_owned()
+}
+
+impl WatchOptions {
+    fn of_watcher(&self) -> watch::Options {
+        watch::Options {
+            debounce: Duration::from_millis(self.debounce),
+            poll_all: self.poll.is_some(),
+            interval: self.poll.unwrap_or(DEFAULT_INTERVAL),
+        }
+    }
+}
