@@ -421,7 +421,10 @@ fn whatever_decides_of_a_virtual_environments_path_entries_is_told() {
         fs::write(site.join("b.pth"), lines).unwrap();
 
         let told = surroundings.venv(&venv, None).unwrap().deciders();
-        assert_eq!(told[0], venv.join("pyvenv.cfg"));
+        assert_eq!(
+            told[..2],
+            [venv.join("pyvenv.cfg"), venv.join("bin/python")]
+        );
         for directory in site_directories(&scratch, &venv.join("bin/python")) {
             assert!(told.contains(&directory), "{}", directory.display());
         }
@@ -458,7 +461,12 @@ fn an_interpreter_that_was_asked_and_one_that_is_remembered_tell_the_same_decide
     for directory in site_directories(scratch, &remembering.executable) {
         assert!(told.contains(&directory), "{}", directory.display());
     }
-    for path in ["venv/pyvenv.cfg", "venv/bin/pyvenv.cfg", "absent"] {
+    for path in [
+        "venv/bin/python",
+        "venv/pyvenv.cfg",
+        "venv/bin/pyvenv.cfg",
+        "absent",
+    ] {
         assert!(told.contains(&scratch.path(path)), "{path}");
     }
     assert!(!told.contains(&scratch.path("named")));

@@ -46,6 +46,9 @@ pub(super) enum Basis {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Files {
     pub(super) pyvenv_cfg: PathBuf,
+    /// The interpreter, whose link tells the version. Where an environment is made, it comes after
+    /// `pyvenv.cfg`.
+    pub(super) executable: PathBuf,
     /// The site directories that any CPython of the version would add, existing or not.
     pub(super) site_directories: Vec<PathBuf>,
     /// Those that one with Debian's patch adds besides.
@@ -80,8 +83,9 @@ impl Basis {
                 executable,
                 site_directories,
             } => {
-                let mut deciders = with_targets(site_directories.clone());
+                let mut deciders = vec![executable.clone()];
                 deciders.extend(cfgs_of(executable));
+                deciders.extend(with_targets(site_directories.clone()));
                 deciders
             }
             Basis::WellKnown { root, more } => well_known::deciders(root.as_deref(), more),
@@ -100,7 +104,7 @@ impl Files {
         if site_py.is_debians().unwrap_or(false) {
             site_directories.extend_from_slice(&self.debians);
         }
-        let mut deciders = vec![self.pyvenv_cfg.clone()];
+        let mut deciders = vec![self.pyvenv_cfg.clone(), self.executable.clone()];
         deciders.extend(with_targets(site_directories));
         deciders
     }
@@ -178,13 +182,16 @@ mod tests {
     }
 
     #[test]
-    fn of_an_interpreter_that_was_asked_the_cfg_that_it_has_decides() {
+    fn of_an_interpreter_that_was_asked_it_and_the_cfg_that_it_has_decide() {
         let prefix = tempfile::tempdir().unwrap();
         let executable = prefix.path().join("bin/python");
         let site = prefix.path().join("site");
-        assert_eq!(deciders(&executable, &site), [site.clone()]);
+        assert_eq!(
+            deciders(&executable, &site),
+            [executable.clone(), site.clone()]
+        );
         let cfg = prefix.path().join("pyvenv.cfg");
         fs::write(&cfg, "").unwrap();
-        assert_eq!(deciders(&executable, &site), [site, cfg]);
+        assert_eq!(deciders(&executable, &site), [executable, cfg, site]);
     }
 }

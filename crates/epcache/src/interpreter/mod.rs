@@ -111,7 +111,7 @@ impl Environment {
     ///
     /// A directory among them that exists decides by the names that it has, a file by its content,
     /// and what does not exist by coming to be:
-    /// - of a virtual environment `pyvenv.cfg`, the site directories, and what their `.pth` files
+    /// - of a virtual environment `pyvenv.cfg`, the interpreter, the site directories, and what their `.pth` files
     ///   name that does not exist;
     /// - of an interpreter that was asked, now or before, the same, with the `pyvenv.cfg` that it
     ///   has, if any;

@@ -76,13 +76,14 @@ pub(super) fn resolve(
         version: Some((3, base.version.minor)),
         path: entries,
         how: How::Venv,
-        basis: Basis::Files(files(prefix, &base, directories, surroundings)),
+        basis: Basis::Files(files(prefix, executable, &base, directories, surroundings)),
     })
 }
 
 /// What was looked at, for those who want to know when it changes.
 fn files(
     prefix: &Path,
+    executable: &Path,
     base: &Base,
     directories: Vec<SiteDirectory>,
     surroundings: &Surroundings,
@@ -99,6 +100,7 @@ fn files(
     };
     Files {
         pyvenv_cfg: prefix.join(PYVENV_CFG),
+        executable: executable.to_path_buf(),
         site_directories: absolute(others),
         debians: absolute(debians),
         standard_library: as_path(&base.standard_library()).to_path_buf(),
