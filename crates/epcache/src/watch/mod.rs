@@ -254,12 +254,13 @@ impl Watcher {
         if !changes_due && due.is_empty() {
             return Changes::default();
         }
-        let replaced = self.update();
-        changed.path_entries.extend(replaced);
         if changed.everything {
             self.notices.push(Notice::Lost);
+            self.forget_watches();
             changed.path_entries.extend(0..self.path_entries.len());
         }
+        let replaced = self.update();
+        changed.path_entries.extend(replaced);
         let again = now + QUIET_AFTER_INSTALL;
         let again = changed.path_entries.iter().map(|number| (*number, again));
         self.last_looks.extend(again);
@@ -328,10 +329,19 @@ impl Watcher {
         self.next_poll = Some(now + self.options.interval);
     }
 
+    /// Watches nothing any more: with the events that were lost may be those that tell so.
+    fn forget_watches(&mut self) {
+        if let Some(notify) = &mut self.notify {
+            for path in std::mem::take(&mut self.watched).into_keys() {
+                let _ = notify.unwatch(&path); // as may well be
+            }
+        }
+    }
+
     /// Watches what is to be watched now, until that stays the same; gives the path entries that are
     /// other directories or files than before.
     fn update(&mut self) -> BTreeSet<usize> {
-        let before = std::mem::take(&mut self.plan.path_entries);
+        let before = self.plan.path_entries.clone();
         for _ in 0..MAX_PLANS {
             let young = lock(&self.pending).young();
             let plan = Plan::of(&self.path_entries, &self.deciders, &young);

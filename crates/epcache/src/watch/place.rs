@@ -2,7 +2,8 @@
 //!
 //! They are few: the path entries themselves (not what is in them), the `.egg-info` directories in
 //! them, which a development install edits in place, the directories that decide which path entries
-//! there are, and for what does not exist the nearest directory above it.
+//! there are, those of the links that lead to one, and for what does not exist the nearest directory
+//! above it.
 
 use crate::dist;
 use crate::path_entry::PathEntry;
@@ -85,6 +86,7 @@ struct Drawing {
 
 impl Drawing {
     fn path_entry(&mut self, path: &Path, number: usize) -> Option<Inode> {
+        self.links_to(path);
         let Some(stat) = self.existing(path, Concern::PathEntry(number)) else {
             self.missing(path);
             return None;
@@ -95,6 +97,17 @@ impl Drawing {
             }
         }
         Some(Inode::of(&stat))
+    }
+
+    /// Adds the directories of the links that a path leads through: where one is pointed elsewhere,
+    /// the path leads to another directory, in which nothing has changed.
+    fn links_to(&mut self, path: &Path) {
+        let is_link = |path: &&Path| path.is_symlink();
+        for link in path.ancestors().filter(is_link) {
+            if let (Some(directory), Some(name)) = (link.parent(), link.file_name()) {
+                self.existing(directory, Concern::Name(name.to_owned()));
+            }
+        }
     }
 
     fn decider(&mut self, path: &Path) {
@@ -252,10 +265,13 @@ mod tests {
         symlink("lib", root.path().join("lib64")).unwrap();
         assert_eq!(
             plan(root.path(), &["lib/site", "lib64/site"], &[]),
-            [(
-                "lib/site".to_owned(),
-                vec![Concern::PathEntry(0), Concern::PathEntry(1)]
-            )]
+            [
+                (
+                    "lib/site".to_owned(),
+                    vec![Concern::PathEntry(0), Concern::PathEntry(1)]
+                ),
+                (String::new(), vec![name("lib64")]),
+            ]
         );
     }
 
