@@ -329,3 +329,98 @@ fn roots(global: &Global, config: &Config) -> Result<Vec<Root>> {
     roots.retain(|root| root.path.is_absolute());
     Ok(roots)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use crate::config::Settings;
+    use clap::Parser;
+
+    /// That of these options, with a configuration that names two environments for `watch`.
+    fn setting(options: &[&str]) -> Result<Setting> {
+        let words = ["epcache", "paths"].iter().chain(options);
+        let mut global = Cli::try_parse_from(words)?.global;
+        make_absolute(&mut global);
+        let settings = Settings {
+            watch_venvs: Some(vec!["/c/venv".into(), "/c/venv".into()]),
+            watch_path_entries: Some(vec!["/c/one".into(), "/c/two".into()]),
+            ..Settings::default()
+        };
+        let config = Config {
+            settings,
+            files: Vec::new(),
+        };
+        let (mode, roots) = (Mode::Exact, Vec::new());
+        Ok(Setting {
+            global,
+            config,
+            mode,
+            roots,
+        })
+    }
+
+    fn wanted(kind: RootKind, options: &[&str]) -> Result<Vec<String>> {
+        let wanted = setting(options)?.environments(kind)?;
+        Ok(wanted.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn what_options_name_is_meant_all_of_it_each_once() -> Result<()> {
+        let options = [
+            "--path=x",
+            "--venv=/a",
+            "--python=python3",
+            "--path=/y",
+            "--venv=/b",
+            "--venv=/a",
+        ];
+        assert_eq!(
+            wanted(RootKind::User, &options)?,
+            ["venv /a", "venv /b", "python python3", "path x:/y"]
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn what_the_configuration_names_is_meant_where_no_option_does() -> Result<()> {
+        let expected = ["venv /c/venv", "path /c/one:/c/two"];
+        assert_eq!(wanted(RootKind::User, &[])?, expected);
+        let mut nothing = setting(&[])?;
+        nothing.config.settings = Settings {
+            watch_venvs: Some(Vec::new()),
+            ..Settings::default()
+        };
+        assert_eq!(nothing.environments(RootKind::User)?, [Wanted::Default]);
+        Ok(())
+    }
+
+    #[test]
+    fn of_a_system_or_an_image_its_site_directories_are_meant_or_what_is_given() -> Result<()> {
+        let system = ["the system's site directories"];
+        assert_eq!(wanted(RootKind::System, &[])?, system);
+        assert_eq!(wanted(RootKind::User, &["--root=/image"])?, system);
+        for options in [["--path=/x"].as_slice(), &["--path=/x", "--root=/image"]] {
+            assert_eq!(wanted(RootKind::System, options)?, ["path /x"]);
+        }
+        for option in ["--venv=/a", "--python=/a"] {
+            assert!(wanted(RootKind::System, &[option]).is_err(), "{option}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_path_is_made_absolute_a_name_is_not() -> Result<()> {
+        let here = env::current_dir()?;
+        let options = ["--venv=../v", "--python=bin/python", "--python=python3"];
+        assert_eq!(
+            setting(&options)?.environments(RootKind::User)?,
+            [
+                Wanted::Venv(here.join("../v")),
+                Wanted::Python(here.join("bin/python").into()),
+                Wanted::Python("python3".into()),
+            ]
+        );
+        Ok(())
+    }
+}
