@@ -51,6 +51,9 @@ _SLOW_STAT = 0.0001
 
 SUFFIXES = (".dist-info", ".egg-info")
 
+# No part of a path entry that has a mirror is one of these.
+_RESERVED = (".", "..", ".index", ".interpreters", ".refresh", ".watchers")
+
 _HEAD = "epcache 1\npath "
 _END = "\nend\n"
 
@@ -607,7 +610,7 @@ def is_cacheable(path_entry: str) -> bool:
     if "/." not in path_entry and ".txt" not in path_entry:
         return True
     for part in path_entry.split("/"):
-        if part in (".", "..", ".index", ".interpreters", ".refresh") or part.startswith(".tmp-"):
+        if part in _RESERVED or part.startswith(".tmp-"):
             return False
         low = part.lower()
         if part.endswith(".txt") and (low == "egg-info.txt" or low[:-4].endswith(SUFFIXES)):

@@ -188,6 +188,8 @@ pub fn has_mirror(path_entry: &OsStr) -> bool {
         let metadata_dir = part.strip_suffix(".txt").map(str::to_lowercase);
         part == ".index"
             || part == ".interpreters"
+            || part == ".refresh"
+            || part == ".watchers"
             || part.starts_with(".tmp-")
             || metadata_dir.is_some_and(|name| {
                 name == "egg-info" || name.ends_with(".dist-info") || name.ends_with(".egg-info")

@@ -1455,7 +1455,10 @@ fn status_says_a_thing_once_and_shows_what_is_absent_only_when_asked() {
     let said = process::stderr(&plain);
     assert_eq!(said.matches("not trusted").count(), 1, "{said}");
     let verbose = process::stdout(&status(&["--format", "plain", "-v"]));
-    let line = format!("absent\tnothing\t0\tdoes not exist\t{}", absent.display());
+    let line = format!(
+        "absent\tnothing\t0\t-\tdoes not exist\t{}",
+        absent.display()
+    );
     assert!(verbose.lines().any(|shown| shown == line), "{verbose}");
     let rows = json_lines(&status(&["--format", "jsonl"]).stdout);
     assert_eq!(rows[3]["state"], "absent");

@@ -5,6 +5,7 @@ use crate::dist;
 use crate::index;
 use crate::text::is_plain;
 use crate::walk::{Place, walk};
+use crate::watchers;
 use std::ffi::{OsStr, OsString};
 use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt;
@@ -121,8 +122,10 @@ impl PathEntry {
 }
 
 fn is_of_a_cache(part: &str) -> bool {
-    let files = [index::FILE_NAME, claim::FILE_NAME, ".interpreters"];
-    let reserved = files.contains(&part) || part.starts_with(".tmp-");
+    let directories = [watchers::DIRECTORY, ".interpreters"];
+    let files = [index::FILE_NAME, claim::FILE_NAME];
+    let reserved =
+        directories.contains(&part) || files.contains(&part) || part.starts_with(".tmp-");
     reserved || dist::mirrored(part.as_bytes()).is_some()
 }
 
@@ -151,6 +154,7 @@ mod tests {
             "/a/.refresh/b",
             "/a/six-1.dist-info.txt",
             "/.interpreters",
+            "/.watchers/a",
         ] {
             assert_eq!(cacheable(name), Err(NotCached::NameOfACache), "{name:?}");
         }

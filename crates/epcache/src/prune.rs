@@ -1,10 +1,12 @@
-//! Pruning: removes the mirrors of path entries that are gone, and what killed writers left.
+//! Pruning: removes the mirrors of path entries that are gone, and what killed writers and watchers
+//! left.
 
 use crate::claim;
 use crate::dist;
 use crate::error::Error;
 use crate::index;
 use crate::layout::{Root, exists_for_writing};
+use crate::watchers;
 use crate::write;
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
@@ -23,8 +25,8 @@ pub struct Pruned {
     pub errors: Vec<Error>,
 }
 
-/// Removes from a root the mirrors whose path entry does not exist, leftovers of killed writers, and
-/// the directories that become empty by that. What is not a cache's stays, should the root hold
+/// Removes from a root the mirrors whose path entry does not exist, leftovers of killed writers, the
+/// files of watchers that are no more, and the directories that become empty by that. What is not a cache's stays, should the root hold
 /// anything else.
 ///
 /// `within` is the directory that stands for the root of the file system, if not `/`.
@@ -62,13 +64,15 @@ impl Pruning<'_> {
                 return false;
             }
         };
-        let mut emptied = !(directories.is_empty() && files.is_empty());
+        let of_watchers = directory == self.root.join(watchers::DIRECTORY);
+        let mut emptied = of_watchers || !(directories.is_empty() && files.is_empty());
         for directory in directories {
             emptied &= depth < MAX_DEPTH && self.directory(&directory, depth + 1);
         }
         let gone = is_mirror(&files) && self.is_gone(directory);
         for file in files {
-            let ours = gone || write::is_leftover(&file);
+            let dead = of_watchers && watchers::is_dead(&file);
+            let ours = gone || dead || write::is_leftover(&file);
             emptied &= ours && self.remove(file, |file| std::fs::remove_file(file));
         }
         emptied

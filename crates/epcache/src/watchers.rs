@@ -388,9 +388,10 @@ fn render(kept: &[(OsString, How)]) -> String {
 
 /// What a file says; `None` if it is damaged, or of another version.
 fn parse(text: &str) -> Option<Vec<(OsString, How)>> {
-    let text = text.strip_prefix(MAGIC)?.strip_prefix('\n')?;
-    let lines = text.strip_suffix('\n')?.strip_suffix(END)?;
-    lines.split_terminator('\n').map(parse_line).collect()
+    let mut lines = text.strip_suffix('\n')?.split('\n');
+    let whole = lines.next() == Some(MAGIC) && lines.next_back() == Some(END);
+    whole.then_some(())?;
+    lines.map(parse_line).collect()
 }
 
 fn parse_line(line: &str) -> Option<(OsString, How)> {
@@ -406,4 +407,106 @@ fn parse_line(line: &str) -> Option<(OsString, How)> {
     let path_entry = PathEntry::new(path_entry);
     path_entry.cacheable().ok()?;
     Some((path_entry.as_os_str().to_owned(), how))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStrExt;
+
+    fn kept(path_entries: &[(&str, How)]) -> Vec<(OsString, How)> {
+        let owned = |(path_entry, how): &(&str, How)| (path_entry.into(), *how);
+        path_entries.iter().map(owned).collect()
+    }
+
+    #[test]
+    fn what_is_written_is_what_is_read() {
+        let kept = kept(&[
+            ("/a b/c", How::Events),
+            ("/ü", How::Polled(Duration::from_secs(5))),
+            ("/end", How::Polled(Duration::from_millis(250))),
+        ]);
+        let text = "epcache-watcher 1\nevents /a b/c\npoll 5 /ü\npoll 0.25 /end\nend\n";
+        assert_eq!(render(&kept), text);
+        assert_eq!(parse(text), Some(kept));
+        assert_eq!(parse(&render(&[])), Some(Vec::new()));
+    }
+
+    #[test]
+    fn a_damaged_file_says_nothing() {
+        let whole = "epcache-watcher 1\nevents /a\npoll 5 /b\nend\n";
+        assert!(parse(whole).is_some());
+        for length in 0..whole.len() {
+            assert_eq!(parse(&whole[..length]), None, "{:?}", &whole[..length]);
+        }
+        for line in [
+            "events",
+            "events ",
+            "events a",
+            "events /a/..",
+            "poll /a",
+            "poll -1 /a",
+            "poll inf /a",
+            "poll 1e30 /a",
+            "poll NaN /a",
+            "other /a",
+            "",
+            "end",
+            "events /a\r",
+        ] {
+            let text = format!("epcache-watcher 1\n{line}\nend\n");
+            assert_eq!(parse(&text), None, "{text:?}");
+        }
+        for text in [
+            "epcache-watcher 2\nevents /a\nend\n",
+            "epcache-watcher 1 \nevents /a\nend\n",
+            "epcache-watcher 1\nevents /a\nend\nevents /b\n",
+            "epcache-watcher 1\nevents /aend\n",
+        ] {
+            assert_eq!(parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_in_is_left_out() {
+        let long = format!("/{}", "x".repeat(4000));
+        let many = vec![(OsString::from(long), How::Events); 1000];
+        let text = render(&many);
+        assert!(text.len() <= MAX_BYTES);
+        let read = parse(&text).map(|kept| kept.len());
+        assert_eq!(
+            read,
+            Some(MAX_BYTES / "events /".len().saturating_add(4001))
+        );
+    }
+
+    #[test]
+    fn a_name_tells_the_process_or_is_none() {
+        assert_eq!(process_of(OsStr::new("12-aB3")), Some(12));
+        for name in [
+            "12",
+            "12-",
+            "-a",
+            "+1-a",
+            "a-1",
+            "12-a.b",
+            "12-a-b",
+            "99999999999-a",
+            "",
+        ] {
+            assert_eq!(process_of(OsStr::new(name)), None, "{name:?}");
+        }
+        assert_eq!(process_of(OsStr::from_bytes(b"1-\xff")), None);
+    }
+
+    #[test]
+    fn without_locks_the_error_says_so() -> io::Result<()> {
+        let scratch = tempfile::tempdir()?;
+        let file = scratch.path().join("file");
+        fs::write(&file, "")?;
+        // As a file system without locks, a file that can't be written refuses.
+        let error = lock(&File::open(&file)?).map_err(|error| error.to_string());
+        assert!(error.is_err_and(|error| error.contains("no locks")));
+        Ok(())
+    }
 }

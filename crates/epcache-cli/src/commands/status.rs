@@ -6,17 +6,24 @@ use crate::output::{Column, Output, Row, Tone, shown, without_number};
 use crate::setting::Setting;
 use anyhow::Result;
 use epcache::resolve::{Basis, Status};
+use epcache::watchers::{self, How, Running};
 use epcache::{Mode, PathEntry};
 use serde::Serialize;
+use serde_json::Number;
 use std::borrow::Cow;
+use std::time::Duration;
 
 pub(crate) fn run(setting: &Setting, output: &mut Output) -> Result<Exit> {
     let path = setting.path()?;
     let cache = setting.cache();
+    let watchers = watchers(setting);
     let mut rows: Vec<_> = path
         .iter()
         .zip(cache.status(&path))
-        .map(|(path_entry, status)| StatusRow::of(path_entry, &status, setting.mode))
+        .map(|(path_entry, status)| {
+            let watched = Watched::by(&watchers, path_entry);
+            StatusRow::of(path_entry, &status, setting.mode, watched)
+        })
         .collect();
     let said = said(&rows);
     if !output.tells_all() {
@@ -26,6 +33,12 @@ pub(crate) fn run(setting: &Setting, output: &mut Output) -> Result<Exit> {
     output.flush()?;
     said.iter().for_each(|line| output.warn(line));
     Ok(Exit::Found)
+}
+
+/// The watchers of all roots. Mode 'off' never touches a cache.
+fn watchers(setting: &Setting) -> Vec<Running> {
+    let asked = setting.roots.iter().filter(|_| setting.mode != Mode::Off);
+    asked.flat_map(watchers::running).collect()
 }
 
 /// What a table has no room for, each once.
@@ -50,8 +63,53 @@ struct StatusRow {
     reason: String,
     root: Option<String>,
     dists: usize,
+    watched: Option<Watched>,
     not_used: Vec<String>,
     problems: Vec<String>,
+}
+
+/// The watcher that keeps a path entry current.
+#[derive(Serialize)]
+struct Watched {
+    pid: u32,
+    how: &'static str,
+    seconds: Option<Number>,
+}
+
+impl Watched {
+    /// That by one of the watchers: one that has events, else one that looks most often.
+    fn by(watchers: &[Running], path_entry: &PathEntry) -> Option<Self> {
+        let every = |how: How| match how {
+            How::Events => None,
+            How::Polled(every) => Some(every),
+        };
+        let (pid, every) = watchers
+            .iter()
+            .flat_map(|watcher| watcher.kept.iter().map(|kept| (watcher.pid, kept)))
+            .filter(|(_, (kept, _))| kept == path_entry.as_os_str())
+            .map(|(pid, (_, how))| (pid, every(*how)))
+            .min_by_key(|(_, every)| *every)?;
+        Some(Self {
+            pid,
+            how: every.map_or("events", |_| "poll"),
+            seconds: every.and_then(seconds),
+        })
+    }
+
+    fn in_words(&self) -> Cow<'static, str> {
+        match &self.seconds {
+            None => "events".into(),
+            Some(seconds) => format!("every {seconds} s").into(),
+        }
+    }
+}
+
+/// As one writes it: without a fraction if there is none.
+fn seconds(every: Duration) -> Option<Number> {
+    match every.subsec_nanos() {
+        0 => Some(every.as_secs().into()),
+        _ => Number::from_f64(every.as_secs_f64()),
+    }
 }
 
 /// What answers for a path entry, in a word.
@@ -86,7 +144,7 @@ impl From<State> for &'static str {
 }
 
 impl StatusRow {
-    fn of(path_entry: &PathEntry, status: &Status, mode: Mode) -> Self {
+    fn of(path_entry: &PathEntry, status: &Status, mode: Mode, watched: Option<Watched>) -> Self {
         let (state, reason) = match &status.basis {
             // Mode 'only' does not look at path entries, and neither does this.
             Basis::Nothing(_) if mode != Mode::Only && is_absent(path_entry) => {
@@ -105,6 +163,7 @@ impl StatusRow {
             reason: without_number(&reason).into_owned(),
             root: status.root.as_ref().map(|root| shown(&root.path)),
             dists: status.dists,
+            watched,
             not_used: status
                 .not_used
                 .iter()
@@ -166,6 +225,7 @@ impl Row for StatusRow {
             Column::Text("STATE"),
             Column::Text("FROM"),
             Column::Number("DISTS"),
+            Column::Text("WATCHED"),
             Column::Text("REASON"),
             Column::Path("PATH ENTRY"),
         ]
@@ -176,6 +236,7 @@ impl Row for StatusRow {
             <&str>::from(self.state).into(),
             self.answered_by.into(),
             self.dists.to_string().into(),
+            self.watched.as_ref().map_or("-".into(), Watched::in_words),
             self.reason.as_str().into(),
             self.path_entry.as_str().into(),
         ]
