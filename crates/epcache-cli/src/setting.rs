@@ -130,7 +130,10 @@ impl Setting {
     ///
     /// # Errors
     /// The options name one whose Python would have to be started for a root that all use.
-    #[allow(dead_code, reason = "for 'watch', which can be left out")]
+    #[cfg_attr(
+        not(feature = "watch"),
+        allow(dead_code, reason = "for 'watch', which is left out")
+    )]
     pub(crate) fn environments(&self, kind: RootKind) -> Result<Vec<Wanted>> {
         self.start_no_python_for(kind)?;
         if kind != RootKind::User {
