@@ -104,7 +104,10 @@ impl Known {
 /// What will tell that an environment has appeared.
 fn deciders_of_none(wanted: &Wanted) -> Vec<PathBuf> {
     match wanted {
-        Wanted::Venv(venv) => vec![venv.join("pyvenv.cfg")],
+        Wanted::Venv(venv) => {
+            let parts = ["pyvenv.cfg", "bin/python", "bin/python3", "conda-meta"];
+            parts.map(|part| venv.join(part)).to_vec()
+        }
         Wanted::Python(_) | Wanted::Given(_) | Wanted::System | Wanted::Default => Vec::new(),
     }
 }

@@ -1,11 +1,15 @@
-//! The watcher's log: lines on standard error; where that is the journal, entries with fields.
+//! The watcher's log: lines on standard error; where that is the journal, entries with fields. A message
+//! says everything by itself; its fields say it once more for programs, and are not in the lines.
 //!
 //! Whoever logs a name that comes from the file system escapes it first.
 
 use crate::cli::{Global, When};
 use rustix::fs::fstat;
+use std::fmt::Debug;
 use std::io::{self, IsTerminal};
+use tracing::field::Field;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -29,11 +33,19 @@ pub(super) fn start(global: &Global) {
         None => tracing_subscriber::fmt()
             .with_max_level(level)
             .with_target(false)
+            .fmt_fields(debug_fn(message_alone))
             .with_ansi(color(global))
             .with_writer(io::stderr)
             .finish()
             .try_init(),
     };
+}
+
+fn message_alone(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> std::fmt::Result {
+    match field.name() {
+        "message" => write!(writer, "{value:?}"),
+        _ => Ok(()),
+    }
 }
 
 /// The journal, if that is what standard error leads to: systemd says in `JOURNAL_STREAM` which file

@@ -327,10 +327,13 @@ impl Daemon {
         let path_entry = shown_name(&outcome.path_entry);
         let (written, removed) = (outcome.written.len(), outcome.removed.len());
         let (dists, ms) = (outcome.dists, took.as_millis() as u64);
+        let message = format!(
+            "synced path_entry={path_entry} done={done} dists={dists} written={written} removed={removed} ms={ms}"
+        );
         if outcome.done == Done::Refreshed {
-            tracing::info!(%path_entry, %done, dists, written, removed, ms, "synced");
+            tracing::info!(%path_entry, done, dists, written, removed, ms, "{message}");
         } else {
-            tracing::debug!(%path_entry, %done, dists, written, removed, ms, "synced");
+            tracing::debug!(%path_entry, done, dists, written, removed, ms, "{message}");
         }
         let no_index = match (&outcome.done, &outcome.index) {
             (Done::Refreshed | Done::Unchanged, Err(why)) => {
@@ -370,10 +373,13 @@ impl Daemon {
         let is_other = self.manager.status(format!(
             "watching {path_entries} path entries: {watches} watches, {polled} polled"
         ));
+        let message = format!(
+            "watching path_entries={path_entries} watches={watches} polled={polled} root={root}"
+        );
         if !std::mem::replace(&mut self.is_announced, true) {
-            tracing::info!(path_entries, watches, polled, %root, "watching");
+            tracing::info!(path_entries, watches, polled, %root, "{message}");
         } else if is_other {
-            tracing::debug!(path_entries, watches, polled, %root, "watching");
+            tracing::debug!(path_entries, watches, polled, %root, "{message}");
         }
         self.manager.ready();
     }
