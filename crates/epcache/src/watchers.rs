@@ -131,6 +131,16 @@ impl Announcement {
         Ok(())
     }
 
+    /// Whether what was said has been removed, as when somebody cleans up caches.
+    pub fn was_removed(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| !held.is_there())
+    }
+
+    /// The directory in a root where watchers say that they run.
+    pub fn directory_in(root: &Root) -> PathBuf {
+        root.path.join(DIRECTORY)
+    }
+
     /// Whether it can be kept current at all, and whoever may read the root may hear of it.
     fn may_tell(&self, path_entry: &OsStr) -> bool {
         let path_entry = match &self.within {

@@ -61,6 +61,7 @@ struct Daemon {
     global: Global,
     kind: RootKind,
     once: bool,
+    polls_all: bool,
     stop: Stop,
     setting: Setting,
     root: Root,
@@ -130,6 +131,7 @@ impl Daemon {
             global,
             kind,
             once: options.once,
+            polls_all: options.poll.is_some(),
             stop,
             setting: made.setting,
             root: made.root,
@@ -198,6 +200,9 @@ impl Daemon {
         if (changes.resolve || retried.iter().any(is_environment)) && self.resolve() {
             return false; // all are due now
         }
+        if self.announcement.was_removed() && self.makes_cache_anew() {
+            return false; // the same
+        }
         let mut numbers = changes.path_entries;
         numbers.extend(self.numbers_of(&retried));
         for number in numbers {
@@ -209,6 +214,18 @@ impl Daemon {
         }
         self.announce();
         true
+    }
+
+    /// Says again that this watches, as somebody has removed that, and probably all else in the root.
+    /// Whether that could be written; if so, all path entries are due.
+    fn makes_cache_anew(&mut self) -> bool {
+        self.announce();
+        let is_anew = !self.announcement.was_removed();
+        if is_anew {
+            tracing::info!("the cache was removed; making it anew");
+            self.watcher.all_due();
+        }
+        is_anew
     }
 
     fn numbers_of(&self, subjects: &[Subject]) -> BTreeSet<usize> {
@@ -251,7 +268,11 @@ impl Daemon {
             Subject::PathEntry(known) => path.iter().any(|entry| entry.as_os_str() == known),
             Subject::Environment(_) | Subject::Announcement => true,
         });
-        let deciders = self.environments.deciders();
+        let mut deciders = self.environments.deciders();
+        if !self.polls_all {
+            // Whoever removes the cache removes what this says there, too.
+            deciders.push(Announcement::directory_in(&self.root));
+        }
         let is_new = self.watcher.watch(self.path.clone(), deciders);
         self.is_announced &= !is_new;
         is_new
