@@ -22,5 +22,7 @@ pub mod strace;
 pub mod talk;
 pub mod tools;
 pub mod user;
+pub mod watcher;
+pub mod wheel;
 
 pub use command::{binary, epcache};

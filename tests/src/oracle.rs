@@ -121,19 +121,25 @@ impl Oracle {
 
     /// Asks what is true of `sys_path` for a process whose current directory is `cwd`.
     pub fn ask(&mut self, sys_path: &[impl AsRef<OsStr>], cwd: &Path) -> Truth {
+        self.try_ask(sys_path, cwd)
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same, of what may change meanwhile: an error if CPython was told different things.
+    pub fn try_ask(&mut self, sys_path: &[impl AsRef<OsStr>], cwd: &Path) -> Result<Truth, String> {
         let digits: Vec<String> = sys_path.iter().map(|entry| hex(entry.as_ref())).collect();
         let answer = self
             .0
-            .request(&json!({"path": digits, "cwd": hex(cwd.as_os_str())}));
+            .try_request(&json!({"path": digits, "cwd": hex(cwd.as_os_str())}))?;
         let points = answer["entry_points"].as_array().expect("a list");
-        Truth {
+        Ok(Truth {
             entry_points: points
                 .iter()
                 .map(|point| read_point(point, sys_path))
                 .collect(),
             raises: strings(&answer["raises"]),
             hidden: strings(&answer["hidden"]),
-        }
+        })
     }
 
     /// Has CPython's `zipfile` write an archive.

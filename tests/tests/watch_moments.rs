@@ -1,0 +1,202 @@
+//! What is answered while something is being installed and a watcher syncs in the middle of it: at each
+//! moment what CPython answers at that moment. No half of an installation is ever recorded as if it
+//! were all.
+
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a step of a test that fails is the test's failure"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use epcache_tests::environment::{Scratch, write_dist};
+use epcache_tests::skip::missing;
+use epcache_tests::watcher::{PATIENCE, Sampler, Watched, values_of};
+use epcache_tests::wheel::Wheel;
+
+/// Fewer moments than this would prove nothing.
+const FEWEST_MOMENTS: usize = 25;
+
+/// A slow installer: the steps, one after the other, with pauses that are longer than a watcher waits
+/// for the end of changes and than a time must be old to be believed.
+fn slow_installer(path_entry: &Path, steps: &[&str]) -> Child {
+    let script = steps.join("\nsleep 0.4\n");
+    Command::new("sh")
+        .args(["-euc", &script])
+        .current_dir(path_entry)
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+fn installed(scratch: &Scratch) -> PathBuf {
+    let path_entry = scratch.path_entry("site-packages");
+    write_dist(
+        &path_entry,
+        "anchor-1.dist-info",
+        Some("[g]\nanchor = anchor\n"),
+    );
+    let quiet = write_dist(&path_entry, "quiet-1.dist-info", None);
+    fs::write(quiet.join("RECORD"), "").unwrap();
+    path_entry
+}
+
+/// Compares answers until an installer is done.
+fn compare_while<'w>(
+    watched: &'w Watched<'w>,
+    installer: &mut Child,
+    modes: &[&str],
+) -> Sampler<'w> {
+    let mut sampler = Sampler::new(watched);
+    let start = Instant::now();
+    while installer.try_wait().unwrap().is_none() {
+        assert!(start.elapsed() < PATIENCE, "the installer ends");
+        sampler.sample(modes);
+    }
+    assert!(installer.wait().unwrap().success());
+    sampler.sample(modes);
+    let compared = sampler.compared;
+    assert!(compared >= FEWEST_MOMENTS, "{compared} moments");
+    sampler
+}
+
+/// Runs a slow installer; its entry points came, at some moment in the middle of it.
+fn at_each_moment_of(steps: &[&str]) {
+    let scratch = Scratch::new();
+    let path_entry = installed(&scratch);
+    let watched = Watched::path_entries(&scratch, &[&path_entry]);
+    let mut watcher = watched.watch(&[]);
+    watched.becomes_current("the start");
+    let mut installer = slow_installer(&path_entry, steps);
+    let sampler = compare_while(&watched, &mut installer, &["exact", "fast"]);
+    assert!(sampler.answers.len() >= 2, "the answer has changed");
+    let answer = watched.becomes_current("the end of the installation");
+    assert_eq!(values_of(&answer, "demo"), ["demo:main"]);
+    watcher.stop();
+}
+
+#[test]
+fn an_installer_that_writes_record_last() {
+    at_each_moment_of(&[
+        "mkdir demo-1.dist-info",
+        "echo 'Name: demo' >demo-1.dist-info/METADATA",
+        "printf '[g]\\nname = demo:main\\n' >demo-1.dist-info/entry_points.txt",
+        "echo >demo-1.dist-info/INSTALLER",
+        "echo >demo-1.dist-info/RECORD",
+    ]);
+}
+
+#[test]
+fn an_installer_that_renames_each_file_when_it_is_whole() {
+    at_each_moment_of(&[
+        "mkdir demo-1.dist-info",
+        "echo 'Name: demo' >demo-1.dist-info/METADATA.dpkg-new",
+        "echo >demo-1.dist-info/RECORD.dpkg-new",
+        "printf '[g]\\nname = demo:main\\n' >demo-1.dist-info/entry_points.txt.dpkg-new",
+        "cd demo-1.dist-info; mv METADATA.dpkg-new METADATA",
+        "mv RECORD.dpkg-new RECORD",
+        "mv entry_points.txt.dpkg-new entry_points.txt",
+    ]);
+}
+
+#[test]
+fn an_installer_that_replaces_a_distribution_by_another_version() {
+    at_each_moment_of(&[
+        "mkdir demo-1.dist-info",
+        "printf '[g]\\nname = old:main\\n' >demo-1.dist-info/entry_points.txt",
+        "echo >demo-1.dist-info/RECORD",
+        "mv demo-1.dist-info '~emo-1.dist-info'",
+        "mkdir demo-2.dist-info",
+        "printf '[g]\\nname = demo:main\\n' >demo-2.dist-info/entry_points.txt",
+        "echo >demo-2.dist-info/RECORD",
+        "rm '~emo-1.dist-info/RECORD'",
+        "rm '~emo-1.dist-info/entry_points.txt'; rmdir '~emo-1.dist-info'",
+    ]);
+}
+
+#[test]
+fn an_installer_that_moves_in_what_is_complete() {
+    at_each_moment_of(&[
+        "mkdir ../new.dist-info",
+        "printf '[g]\\nname = demo:main\\n' >../new.dist-info/entry_points.txt",
+        "mv ../new.dist-info demo-1.dist-info",
+        "touch demo.py",
+    ]);
+}
+
+/// Edits in a metadata directory that was there are what mode `fast` does not promise to see; mode `exact`
+/// does, at each moment.
+#[test]
+fn edits_in_place_of_what_is_installed() {
+    let scratch = Scratch::new();
+    let path_entry = installed(&scratch);
+    write_dist(
+        &path_entry,
+        "demo-1.dist-info",
+        Some("[g]\nname = old:main\n"),
+    );
+    let watched = Watched::path_entries(&scratch, &[&path_entry]);
+    let mut watcher = watched.watch(&[]);
+    let mut installer = slow_installer(
+        &path_entry.join("demo-1.dist-info"),
+        &[
+            "printf '[g]\\nname = new:main\\n' >entry_points.txt",
+            "printf '[g]\\nname = oldest:main\\n' >t; mv t entry_points.txt",
+            "rm entry_points.txt",
+            "printf '[g]\\nname = demo:main\\n' >entry_points.txt",
+        ],
+    );
+    let sampler = compare_while(&watched, &mut installer, &["exact"]);
+    let answers = sampler.answers.len();
+    assert!(answers >= 4, "each edit was seen: {answers}");
+    watcher.stop();
+}
+
+#[test]
+fn the_system_s_installer() {
+    let scratch = Scratch::new();
+    let path_entry = installed(&scratch);
+    let watched = Watched::path_entries(&scratch, &[&path_entry]);
+    let mut watcher = watched.watch(&[]);
+    let wheels = ["1.0", "2.0", "1.0"].map(|version| {
+        let wheel = Wheel::new("demo", version, &format!("demo:v{}", &version[..1]));
+        wheel.write(&scratch.join("wheels"))
+    });
+    let python = epcache_tests::judge::python();
+    let has_pip = Command::new(python)
+        .args(["-m", "pip", "--version"])
+        .output();
+    if !has_pip.is_ok_and(|output| output.status.success()) {
+        return missing("the reference CPython has no pip");
+    }
+    let mut sampler = Sampler::new(&watched);
+    for wheel in wheels.iter().chain(&wheels) {
+        let mut pip = Command::new(python)
+            .args(["-m", "pip", "--disable-pip-version-check", "install"])
+            .args([
+                "--quiet",
+                "--no-index",
+                "--no-deps",
+                "--upgrade",
+                "--target",
+            ])
+            .arg(&path_entry)
+            .arg(wheel)
+            .env("PIP_ROOT_USER_ACTION", "ignore")
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        while pip.try_wait().unwrap().is_none() {
+            sampler.sample(&["exact"]);
+        }
+        watched.becomes_current("pip install --target");
+        sampler.sample(&["exact", "fast"]);
+    }
+    assert!(sampler.compared >= FEWEST_MOMENTS, "{}", sampler.compared);
+    watcher.stop();
+}
