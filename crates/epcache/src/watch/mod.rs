@@ -372,14 +372,19 @@ impl Watcher {
         let mut added = false;
         let mut failed = Vec::new();
         for Place { path, inode, .. } in &self.plan.places {
-            let known = before.remove(path);
-            if known != Some(*inode) {
-                // Under a name that it watches already, it watches what has that name now.
-                if let Err(error) = notify.watch(path, RecursiveMode::NonRecursive) {
-                    failed.push((path.clone(), error));
-                    continue;
+            match before.remove(path) {
+                Some(known) if known == *inode => {}
+                known => {
+                    if known.is_some() {
+                        // It would take the path for one that is watched already.
+                        let _ = notify.unwatch(path);
+                    }
+                    if let Err(error) = notify.watch(path, RecursiveMode::NonRecursive) {
+                        failed.push((path.clone(), error));
+                        continue;
+                    }
+                    added = true;
                 }
-                added = true;
             }
             self.watched.insert(path.clone(), *inode);
         }

@@ -36,6 +36,8 @@ pub(super) fn start(global: &Global) {
             .fmt_fields(debug_fn(message_alone))
             .with_ansi(color(global))
             .with_writer(io::stderr)
+            // It would say on standard error that standard error is closed.
+            .log_internal_errors(false)
             .finish()
             .try_init(),
     };
