@@ -3,16 +3,35 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::judge;
 use crate::process;
+use crate::skip::missing;
 
 /// How long a package index may take to tell that it is there, in seconds. pip asks this way
 /// several times before it gives up.
 const INDEX_TIMEOUT_SECONDS: &str = "10";
 /// How long all installers together may take to arrive.
 const INSTALL_LIMIT: Duration = Duration::from_secs(300);
+
+/// The installers, in an environment below `directory` that all tests share (`CARGO_TARGET_TMPDIR`);
+/// nothing where they are not to be had, which is said.
+pub fn installers(directory: &Path) -> Option<&'static Tools> {
+    static TOOLS: OnceLock<Result<Tools, String>> = OnceLock::new();
+    let tools = TOOLS.get_or_init(|| {
+        let packages = ["pip", "uv", "poetry", "flit", "setuptools"];
+        Tools::at(&directory.join("installers"), &packages)
+    });
+    match tools {
+        Ok(tools) => Some(tools),
+        Err(reason) => {
+            missing(reason);
+            None
+        }
+    }
+}
 
 /// A virtual environment with installers in it.
 pub struct Tools {

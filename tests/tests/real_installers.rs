@@ -17,7 +17,6 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,7 +25,7 @@ use epcache_tests::judge;
 use epcache_tests::process;
 use epcache_tests::reader::{Place, Reader, reader_pythons};
 use epcache_tests::skip::{missing, skip};
-use epcache_tests::tools::{Tools, make_venv, site_packages};
+use epcache_tests::tools::{Tools, installers, make_venv, site_packages};
 
 /// A tmpfs on every common Linux.
 const TMPFS: &str = "/dev/shm";
@@ -275,20 +274,8 @@ fn on_each_file_system(what: &str, case: impl Fn(&Site, &str)) {
     }
 }
 
-/// The installers from the package index, shared by all cases; nothing where there is no index.
 fn tools() -> Option<&'static Tools> {
-    static TOOLS: OnceLock<Result<Tools, String>> = OnceLock::new();
-    let tools = TOOLS.get_or_init(|| {
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("installers");
-        Tools::at(&directory, &["pip", "uv", "poetry", "flit", "setuptools"])
-    });
-    match tools {
-        Ok(tools) => Some(tools),
-        Err(reason) => {
-            missing(reason);
-            None
-        }
-    }
+    installers(Path::new(env!("CARGO_TARGET_TMPDIR")))
 }
 
 /// Whether a program is on `PATH`; says so where not.

@@ -10,37 +10,22 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Instant;
 
 use epcache_tests::environment::{Scratch, write_dist};
 use epcache_tests::judge;
 use epcache_tests::process;
-use epcache_tests::skip::missing;
-use epcache_tests::tools::{Tools, make_venv};
+use epcache_tests::tools::{Tools, installers, make_venv};
 use epcache_tests::watcher::{PATIENCE, Sampler, Watched, Watcher, holds, values_of, wait_until};
 use epcache_tests::wheel::{Wheel, write_wheels};
 
 /// How many packages are "many at once".
 const MANY: usize = 200;
 
-/// The installers from the package index, the same as for the other tests of installers; nothing
-/// where there is no index.
 fn tools() -> Option<&'static Tools> {
-    static TOOLS: OnceLock<Result<Tools, String>> = OnceLock::new();
-    let tools = TOOLS.get_or_init(|| {
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("installers");
-        Tools::at(&directory, &["pip", "uv", "poetry", "flit", "setuptools"])
-    });
-    match tools {
-        Ok(tools) => Some(tools),
-        Err(reason) => {
-            missing(reason);
-            None
-        }
-    }
+    installers(Path::new(env!("CARGO_TARGET_TMPDIR")))
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -182,6 +167,49 @@ fn what_pip_does_is_followed() {
 #[test]
 fn what_uv_does_is_followed() {
     what_an_installer_does_is_followed(Installer::Uv);
+}
+
+/// Mode `exact` promises that for each moment; mode `fast` does for all but edits inside a metadata
+/// directory, and installers make such when they replace a distribution by the same version.
+fn at_each_moment_answers_are_cpython_s(installer: Installer) {
+    /// Fewer moments than this would prove nothing.
+    const FEWEST_MOMENTS: usize = 12;
+    let Some(tools) = tools() else { return };
+    let place = Place::new();
+    let wheels = ["1.0", "2.0", "1.0", "2.0"].map(|version| {
+        let value = format!("demo:v{}", &version[..1]);
+        Wheel::new("demo", version, &value).write(&place.scratch.join("wheels"))
+    });
+    let watched = place.watched();
+    let mut watcher = watched.watch(&[]);
+    let mut sampler = Sampler::new(&watched);
+    for wheel in &wheels {
+        let mut install = installer.install(tools, &place);
+        let mut install = install.arg(wheel).stdin(Stdio::null()).spawn().unwrap();
+        while install.try_wait().unwrap().is_none() {
+            sampler.sample(&["exact"]);
+        }
+        sampler.sample(&["exact"]);
+        watched.becomes_current(&format!("{installer:?} with {}", wheel.display()));
+        sampler.sample(&["exact", "fast"]);
+    }
+    let (compared, answers) = (sampler.compared, sampler.answers.len());
+    assert!(compared >= FEWEST_MOMENTS, "{compared} moments");
+    assert!(
+        answers > wheels.len(),
+        "each installation was seen: {answers}"
+    );
+    watcher.stop();
+}
+
+#[test]
+fn at_each_moment_of_what_pip_does_answers_are_cpython_s() {
+    at_each_moment_answers_are_cpython_s(Installer::Pip);
+}
+
+#[test]
+fn at_each_moment_of_what_uv_does_answers_are_cpython_s() {
+    at_each_moment_answers_are_cpython_s(Installer::Uv);
 }
 
 /// A project of setuptools, with the module in `src`.

@@ -15,9 +15,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use epcache_tests::environment::{Scratch, write_dist};
-use epcache_tests::skip::missing;
 use epcache_tests::watcher::{PATIENCE, Sampler, Watched, values_of};
-use epcache_tests::wheel::Wheel;
 
 /// Fewer moments than this would prove nothing.
 const FEWEST_MOMENTS: usize = 25;
@@ -154,49 +152,5 @@ fn edits_in_place_of_what_is_installed() {
     let sampler = compare_while(&watched, &mut installer, &["exact"]);
     let answers = sampler.answers.len();
     assert!(answers >= 4, "each edit was seen: {answers}");
-    watcher.stop();
-}
-
-#[test]
-fn the_system_s_installer() {
-    let scratch = Scratch::new();
-    let path_entry = installed(&scratch);
-    let watched = Watched::path_entries(&scratch, &[&path_entry]);
-    let mut watcher = watched.watch(&[]);
-    let wheels = ["1.0", "2.0", "1.0"].map(|version| {
-        let wheel = Wheel::new("demo", version, &format!("demo:v{}", &version[..1]));
-        wheel.write(&scratch.join("wheels"))
-    });
-    let python = epcache_tests::judge::python();
-    let has_pip = Command::new(python)
-        .args(["-m", "pip", "--version"])
-        .output();
-    if !has_pip.is_ok_and(|output| output.status.success()) {
-        return missing("the reference CPython has no pip");
-    }
-    let mut sampler = Sampler::new(&watched);
-    for wheel in wheels.iter().chain(&wheels) {
-        let mut pip = Command::new(python)
-            .args(["-m", "pip", "--disable-pip-version-check", "install"])
-            .args([
-                "--quiet",
-                "--no-index",
-                "--no-deps",
-                "--upgrade",
-                "--target",
-            ])
-            .arg(&path_entry)
-            .arg(wheel)
-            .env("PIP_ROOT_USER_ACTION", "ignore")
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        while pip.try_wait().unwrap().is_none() {
-            sampler.sample(&["exact"]);
-        }
-        watched.becomes_current("pip install --target");
-        sampler.sample(&["exact", "fast"]);
-    }
-    assert!(sampler.compared >= FEWEST_MOMENTS, "{}", sampler.compared);
     watcher.stop();
 }
