@@ -253,6 +253,42 @@ fn a_path_entry_behind_a_link_that_is_turned_is_followed() {
 }
 
 #[test]
+fn a_path_entry_that_is_a_link_to_what_is_made_later_is_followed() {
+    let scratch = Scratch::new();
+    let target = scratch.join("releases/next");
+    let link = scratch.join("current");
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    let watched = Watched::path_entries(&scratch, &[&link]);
+    let mut watcher = watched.watch(&[]);
+    assert_eq!(watcher.count(&[" ERROR "]), 0, "{}", watcher.log());
+    write_dist(&target, "demo-1.dist-info", Some(&declares("one:main")));
+    follow(&watched, "the making of what it leads to", &["one:main"]);
+    write_dist(&target, "demo2-1.dist-info", Some(&declares("two:main")));
+    follow(&watched, "a change there", &["one:main", "two:main"]);
+    watcher.stop();
+}
+
+#[test]
+fn an_egg_whose_metadata_is_edited_is_followed() {
+    let scratch = Scratch::new();
+    let egg = scratch.path_entry("demo.egg");
+    let metadata = write_dist(&egg, "EGG-INFO", Some(&declares("one:main")));
+    fs::write(metadata.join("PKG-INFO"), "Name: demo\n").unwrap();
+    let watched = Watched::path_entries(&scratch, &[&egg]);
+    let mut watcher = watched.watch(&[]);
+    let values = |what: &str| -> Vec<String> {
+        let answer = watched.becomes_current(what);
+        answer.into_iter().map(|entry| entry.value).collect()
+    };
+    assert_eq!(values("the start"), ["one:main"]);
+    fs::write(metadata.join("entry_points.txt"), declares("two:main")).unwrap();
+    assert_eq!(values("an edit"), ["two:main"]);
+    fs::remove_dir_all(&metadata).unwrap();
+    assert_eq!(values("a removal"), [""; 0]);
+    watcher.stop();
+}
+
+#[test]
 fn a_zip_file_that_is_replaced_is_followed() {
     let scratch = Scratch::new();
     let mut oracle = Oracle::start(judge::python());

@@ -12,9 +12,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::Instant;
 
 use epcache_tests::environment::{Scratch, write_dist};
+use epcache_tests::skip::skip;
 use epcache_tests::watcher::{PATIENCE, Sampler, Watched, values_of};
 
 /// Fewer moments than this would prove nothing.
@@ -63,9 +65,24 @@ fn compare_while<'w>(
     sampler
 }
 
-/// Runs a slow installer; its entry points came, at some moment in the middle of it.
+/// A tmpfs on every common Linux. Its times are coarse: several changes can have the same.
+const TMPFS: &str = "/dev/shm";
+
+/// Runs a slow installer, on each kind of file system at the same time.
 fn at_each_moment_of(steps: &[&str]) {
-    let scratch = Scratch::new();
+    thread::scope(|scope| {
+        let here = scope.spawn(|| at_each_moment_in(&std::env::temp_dir(), steps));
+        match Path::new(TMPFS) {
+            tmpfs if tmpfs.is_dir() => at_each_moment_in(tmpfs, steps),
+            _ => skip(&format!("an installation on a tmpfs: no {TMPFS} here")),
+        }
+        here.join().unwrap();
+    });
+}
+
+/// Runs a slow installer; its entry points came, at some moment in the middle of it.
+fn at_each_moment_in(base: &Path, steps: &[&str]) {
+    let scratch = Scratch::within(base);
     let path_entry = installed(&scratch);
     let watched = Watched::path_entries(&scratch, &[&path_entry]);
     let mut watcher = watched.watch(&[]);
