@@ -107,6 +107,26 @@ fn an_installer_that_writes_record_last() {
 }
 
 #[test]
+fn an_installer_that_writes_entry_points_last() {
+    at_each_moment_of(&[
+        "mkdir demo-1.dist-info",
+        "echo >demo-1.dist-info/RECORD",
+        "echo 'Name: demo' >demo-1.dist-info/METADATA",
+        "printf '[g]\\nname = demo:main\\n' >demo-1.dist-info/entry_points.txt",
+    ]);
+}
+
+#[test]
+fn an_installation_for_development() {
+    at_each_moment_of(&[
+        "mkdir demo.egg-info",
+        "echo 'Name: demo' >demo.egg-info/PKG-INFO",
+        "printf '[g]\\nname = demo:main\\n' >demo.egg-info/entry_points.txt",
+        "echo >demo.egg-info/SOURCES.txt",
+    ]);
+}
+
+#[test]
 fn an_installer_that_renames_each_file_when_it_is_whole() {
     at_each_moment_of(&[
         "mkdir demo-1.dist-info",
