@@ -20,6 +20,11 @@ impl Place {
             inode: stat.ino(),
         }
     }
+
+    /// Which one a path leads to, if there is one.
+    pub(crate) fn at(path: &Path) -> Option<Self> {
+        std::fs::metadata(path).ok().map(|stat| Self::of(&stat))
+    }
 }
 
 /// The `stat` of a canonical path, if `may_pass` holds for each directory above it. Whatever has

@@ -449,7 +449,6 @@ pub(crate) fn is_being_unpacked(metadata_dir: &Path) -> bool {
 ///
 /// Source: <https://packaging.python.org/specifications/recording-installed-packages/>.
 pub(crate) fn has_no_record(metadata_dir: &Path) -> bool {
-    metadata_dir.is_dir()
-        && metadata_dir.extension() == Some(OsStr::new("dist-info"))
-        && !metadata_dir.join("RECORD").exists()
+    let name = metadata_dir.as_os_str().as_bytes();
+    dist::ends_with_ignoring_case(name, b".dist-info") && !metadata_dir.join("RECORD").exists()
 }

@@ -19,6 +19,7 @@ use crate::resolve::{Cache, Mode};
 use crate::scan::Below;
 use crate::stamp::Stamp;
 use crate::trust;
+use crate::walk::Place;
 use snapshot::{Snapshot, Waiting};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -38,6 +39,7 @@ pub struct Sync {
     seal: bool,
     dry_run: bool,
     installing: Duration,
+    patience: Duration,
 }
 
 /// What became of one path entry.
@@ -60,6 +62,8 @@ pub struct Outcome {
     /// The metadata directories that readers must read from the source, as nothing could be recorded
     /// that tells later whether they changed, or as not everybody may read them.
     pub read_each_time: Vec<OsString>,
+    /// Whether all of it can be believed; if not, another sync may do better in a while.
+    pub settled: bool,
     /// What is wrong with what was read.
     pub problems: Vec<Problem>,
 }
@@ -99,6 +103,7 @@ impl Sync {
             seal: false,
             dry_run: false,
             installing: Duration::ZERO,
+            patience: MAX_SETTLING,
         })
     }
 
@@ -113,17 +118,24 @@ impl Sync {
         Self { dry_run, ..self }
     }
 
-    /// Takes it for an install that is under way if a `.dist-info` directory has neither a `RECORD`,
-    /// which installers write last, nor entry points, and was changed less than this ago: such a dist
-    /// is read from the source each time. For those who sync while packages are being installed, and
-    /// again once that has ended.
+    /// Takes it for an install that is under way if a metadata directory has no entry points and was
+    /// changed in the last second, or, if it has no `RECORD` either, which installers write last, less
+    /// than this ago: such a dist is read from the source each time. For those who sync while
+    /// packages are being installed, and again what was not [settled](Outcome::settled).
     pub fn installing(self, installing: Duration) -> Self {
         Self { installing, ..self }
     }
 
+    /// Waits no longer than this for what changed just before, and goes on changing. For those who have
+    /// more to do meanwhile, and sync again what was not [settled](Outcome::settled).
+    pub fn patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
     /// Refreshes the mirror of one path entry.
     ///
-    /// Takes as long as its reading, plus at most 2.5 s if something changed just before.
+    /// Takes as long as its reading, plus at most 2.5 s (or its [patience](Self::patience)) if
+    /// something changed just before.
     ///
     /// # Errors
     /// The mirror could not be written. Readers are none the worse.
@@ -141,6 +153,10 @@ impl Sync {
             });
         }
         let mirror = Mirror::of(&self.root, string);
+        if Place::at(&mirror.path).is_some_and(|it| Some(it) == Place::at(path_entry.location())) {
+            let why = "its mirror would be the path entry itself: name another root";
+            return Ok(Outcome::not_cached(path_entry, why.to_owned()));
+        }
         let before = std::fs::metadata(path_entry.location());
         let result = self.mirror(path_entry, string, mirror.clone());
         if self.root.kind == RootKind::User && !self.dry_run {
@@ -202,7 +218,7 @@ impl Sync {
     fn waiting(&self) -> Waiting {
         let patience = match self.root.kind {
             RootKind::Vendor => Duration::ZERO,
-            RootKind::System | RootKind::User => MAX_SETTLING,
+            RootKind::System | RootKind::User => self.patience,
         };
         Waiting {
             patience,
@@ -254,6 +270,7 @@ impl Outcome {
             written: Vec::new(),
             removed: Vec::new(),
             read_each_time: Vec::new(),
+            settled: true,
             problems: Vec::new(),
         }
     }

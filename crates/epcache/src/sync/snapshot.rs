@@ -34,6 +34,11 @@ pub(super) enum Scanned {
     Read { dist: Box<Dist>, settled: bool },
 }
 
+/// How long a metadata directory without entry points must have been left alone before it is believed
+/// that there are none, where somebody syncs while packages are being installed: no installer pauses
+/// for so long between a directory's first file and its last, unless it is stopped.
+const FILLING: Duration = Duration::from_secs(1);
+
 /// How long is waited for what changes.
 #[derive(Clone, Copy)]
 pub(super) struct Waiting {
@@ -173,10 +178,14 @@ impl Believable<'_> {
 
     /// Whether an installer may not have put everything into a metadata directory yet.
     fn is_being_installed(&self, dist: &Dist, metadata_dir: &Path) -> bool {
-        !self.installing.is_zero()
-            && dist.text.is_none()
-            && stamp::age(metadata_dir, self.start).is_some_and(|age| age < self.installing)
-            && scan::has_no_record(metadata_dir)
+        if self.installing.is_zero() || dist.text.is_some() || !metadata_dir.is_dir() {
+            return false;
+        }
+        let quiet = match scan::has_no_record(metadata_dir) {
+            true => self.installing,
+            false => FILLING,
+        };
+        stamp::age(metadata_dir, self.start).is_some_and(|age| age < quiet)
     }
 
     fn stamp(&self, stamp: &Stamp, waits: &mut Vec<Duration>) -> bool {

@@ -131,6 +131,7 @@ impl<'a> Work<'a> {
             self.mirror_file(dist)?;
         }
         let believed = settled || self.sync.root.kind == RootKind::Vendor;
+        self.outcome.settled &= believed;
         Ok(match may_publish && believed {
             true => Record::of(dist),
             false => Record::read_it_yourself(&dist.metadata_dir),
@@ -193,6 +194,7 @@ impl<'a> Work<'a> {
             _ if snapshot.settled => Freshness::Stamp(snapshot.stamp),
             _ => Freshness::Never,
         };
+        self.outcome.settled &= freshness != Freshness::Never;
         let text = index::render(self.string, freshness, records);
         if text.len() as u64 > index::MAX_INDEX {
             self.remove_index()?;
