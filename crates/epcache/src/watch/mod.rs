@@ -20,7 +20,7 @@ use crate::watchers::How;
 use notify::event::EventKindMask;
 use notify::{Config, Error, ErrorKind, Event, RecommendedWatcher, RecursiveMode, Watcher as _};
 use pending::{Changed, Pending};
-use place::{Concern, Place, Plan};
+use place::{Concern, Developed, Place, Plan};
 use polled::Polled;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -36,8 +36,8 @@ const LONGEST: Duration = Duration::from_secs(1);
 /// less (dpkg: up to half a second); one on a slow network file system may take some seconds.
 pub const QUIET_AFTER_INSTALL: Duration = Duration::from_secs(10);
 
-/// How often what is to be watched is found anew, if each time it has changed meanwhile. The next
-/// change, of which there are many then, leads here again.
+/// How often what is to be watched is found anew, if each time it has changed meanwhile, before
+/// something else is done.
 const MAX_PLANS: u32 = 5;
 
 /// The events that are asked for. Not that a file was opened, which each start of a Python does many
@@ -73,7 +73,7 @@ pub struct Changes {
     pub lost: bool,
 }
 
-/// What its user should know of a watcher; each is said once, until it no longer holds.
+/// What its user should know of a watcher. What holds for long is said once, until it no longer does.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Notice {
@@ -83,12 +83,14 @@ pub enum Notice {
     TooManyInstances,
     /// There are no events at all, for this reason: everything is polled.
     NoEvents(String),
-    /// This can't be watched, for this reason, and is polled.
+    /// This can't be watched, for this reason; if it is a path entry, it is polled.
     NotWatched(PathBuf, String),
     /// This is on a file system of this name, which others can change unseen, and is polled too.
     ChangedElsewhere(PathBuf, &'static str),
     /// Events were lost, as there were too many at once: everything is looked at.
     Lost,
+    /// No events could be received, for this reason: everything is looked at.
+    Trouble(String),
 }
 
 impl fmt::Display for Notice {
@@ -102,12 +104,16 @@ impl fmt::Display for Notice {
             ),
             Self::NoEvents(why) => write!(f, "no events ({why}), so everything is polled"),
             Self::NotWatched(path, why) => {
-                write!(f, "{}: can't be watched, so it is polled: {why}", path.display())
+                write!(f, "{}: can't be watched, so path entries there are polled: {why}", path.display())
             }
             Self::ChangedElsewhere(path, system) => write!(
                 f,
                 "{}: on {system}, where changes made elsewhere cause no events, so it is polled too",
                 path.display()
+            ),
+            Self::Trouble(why) => write!(
+                f,
+                "events could not be received, so everything is looked at: {why}"
             ),
             Self::Lost => f.write_str(
                 "events were lost, so everything is looked at; if this is often: 'sysctl fs.inotify.max_queued_events=65536'",
@@ -125,6 +131,7 @@ pub struct Watcher {
     notify: Option<RecommendedWatcher>,
     path_entries: Vec<PathEntry>,
     deciders: Vec<PathBuf>,
+    developed: Developed,
     plan: Plan,
     /// What was watched under each path.
     watched: HashMap<PathBuf, Inode>,
@@ -150,6 +157,7 @@ impl Watcher {
             notify: None,
             path_entries: Vec::new(),
             deciders: Vec::new(),
+            developed: Developed::default(),
             plan: Plan::default(),
             watched: HashMap::new(),
             unwatched: BTreeSet::new(),
@@ -172,7 +180,7 @@ impl Watcher {
             let mut pending = lock(&pending);
             let first = match event {
                 Ok(event) => pending.event(&event, now),
-                Err(_) => pending.everything(now), // whatever it was about was lost
+                Err(error) => pending.trouble(reason(&error), now),
             };
             drop(pending);
             if first {
@@ -255,7 +263,9 @@ impl Watcher {
             return Changes::default();
         }
         if changed.everything {
-            self.notices.push(Notice::Lost);
+            let trouble = changed.trouble.take();
+            let notice = trouble.map_or(Notice::Lost, Notice::Trouble);
+            self.notices.push(notice);
             self.forget_watches();
             changed.path_entries.extend(0..self.path_entries.len());
         }
@@ -342,12 +352,21 @@ impl Watcher {
     /// other directories or files than before.
     fn update(&mut self) -> BTreeSet<usize> {
         let before = self.plan.path_entries.clone();
-        for _ in 0..MAX_PLANS {
+        for plans in 1.. {
             let young = lock(&self.pending).young();
-            let plan = Plan::of(&self.path_entries, &self.deciders, &young);
+            let plan = Plan::of(
+                &self.path_entries,
+                &self.deciders,
+                &young,
+                &mut self.developed,
+            );
             let same = plan == self.plan;
             self.plan = plan;
             if !self.apply() && same {
+                break;
+            }
+            if plans == MAX_PLANS {
+                lock(&self.pending).resolve(Instant::now()); // and so again, in a moment
                 break;
             }
         }
@@ -434,7 +453,8 @@ impl Watcher {
     }
 
     /// What there are no events of, with the numbers of path entries: where there is no watch, or
-    /// others make changes unseen. Of a decider, only if no path entry beside it tells the same.
+    /// others make changes unseen. Of the deciders, what is missing, unless a path entry is where it
+    /// will be; the others decide of path entries that tell themselves that they were made anew.
     fn without_events(&mut self) -> Vec<(PathBuf, Option<usize>)> {
         let mut to_poll = Vec::new();
         let mut elsewhere = Vec::new();
@@ -446,10 +466,10 @@ impl Watcher {
             }
             elsewhere.extend(system.map(|system| (path.to_owned(), system)));
         }
-        let path_entries = || self.path_entries.iter().map(PathEntry::location);
         for decider in &self.deciders {
-            let beside = decider.parent().unwrap_or(decider);
-            if !path_entries().any(|path| path.starts_with(beside))
+            let is_told = |entry: &PathEntry| Some(entry.location()) == decider.parent();
+            if !decider.exists()
+                && !self.path_entries.iter().any(is_told)
                 && !self.has_events(decider, None)
             {
                 to_poll.push((decider.clone(), None));

@@ -43,6 +43,8 @@ pub(super) struct Changed {
     pub(super) resolve: bool,
     /// Events were lost: anything may have changed.
     pub(super) everything: bool,
+    /// Why, if not because there were too many.
+    pub(super) trouble: Option<String>,
 }
 
 impl Pending {
@@ -95,6 +97,12 @@ impl Pending {
     pub(super) fn everything(&mut self, now: Instant) -> bool {
         self.noted.changed.everything = true;
         self.at(now)
+    }
+
+    /// Notes that no events could be received, for this reason.
+    pub(super) fn trouble(&mut self, why: String, now: Instant) -> bool {
+        self.noted.changed.trouble = Some(why);
+        self.everything(now)
     }
 
     /// Notes that a path entry has changed.

@@ -7,16 +7,20 @@
 
 use crate::dist;
 use crate::path_entry::PathEntry;
+use crate::stamp::{self, Settling, Stamp};
 use crate::walk::Place as Inode;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// The most `.egg-info` directories that are watched in one path entry. Development installs are
 /// few; a distribution's package manager can have hundreds of such directories, which it replaces.
 pub(super) const MAX_DEVELOPED: usize = 128;
+
+/// The most links that a path leads through, as for the kernel (path_resolution(7)).
+const MAX_LINKS: usize = 40;
 
 /// What a change in a place concerns.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,8 +60,12 @@ impl Plan {
         path_entries: &[PathEntry],
         deciders: &[PathBuf],
         young: &[(PathBuf, usize)],
+        developed: &mut Developed,
     ) -> Self {
-        let mut drawing = Drawing::default();
+        let mut drawing = Drawing {
+            places: BTreeMap::new(),
+            developed,
+        };
         let found = path_entries.iter().map(PathEntry::location).enumerate();
         let found = found.map(|(number, path)| drawing.path_entry(path, number));
         let inodes = found.collect();
@@ -79,20 +87,17 @@ impl Plan {
 
 /// A plan that is being made. Several paths may lead to one directory (`lib64` is a link to `lib`):
 /// one of them is watched.
-#[derive(Default)]
-struct Drawing {
+struct Drawing<'a> {
     places: BTreeMap<Inode, Place>,
+    developed: &'a mut Developed,
 }
 
-impl Drawing {
+impl Drawing<'_> {
     fn path_entry(&mut self, path: &Path, number: usize) -> Option<Inode> {
-        self.links_to(path);
-        let Some(stat) = self.existing(path, Concern::PathEntry(number)) else {
-            self.missing(path);
-            return None;
-        };
+        self.way_to(path);
+        let stat = self.existing(path, Concern::PathEntry(number))?;
         if stat.is_dir() {
-            for developed in developed_in(path) {
+            for developed in self.developed.in_path_entry(path, &stat) {
                 self.existing(&developed, Concern::Metadata(number));
             }
         }
@@ -100,13 +105,24 @@ impl Drawing {
     }
 
     /// Adds the directories of the links that a path leads through: where one is pointed elsewhere,
-    /// the path leads to another directory, in which nothing has changed.
-    fn links_to(&mut self, path: &Path) {
-        let is_link = |path: &&Path| path.is_symlink();
-        for link in path.ancestors().filter(is_link) {
+    /// the path leads to another directory, in which nothing has changed. And if it leads nowhere, the
+    /// nearest directory above that does exist.
+    fn way_to(&mut self, path: &Path) {
+        let mut path = path.to_owned();
+        for _ in 0..MAX_LINKS {
+            let above: Vec<_> = path.ancestors().collect();
+            let link = above.into_iter().rev().find(|above| above.is_symlink());
+            let Some((link, target)) = link.and_then(|link| Some((link, target(link)?))) else {
+                return self.missing(&path);
+            };
             if let (Some(directory), Some(name)) = (link.parent(), link.file_name()) {
                 self.existing(directory, Concern::Name(name.to_owned()));
             }
+            // Nothing joined would be a slash, by which the kernel follows a link.
+            path = match path.strip_prefix(link) {
+                Ok(rest) if !rest.as_os_str().is_empty() => target.join(rest),
+                _ => target,
+            };
         }
     }
 
@@ -120,12 +136,15 @@ impl Drawing {
                 let concern = name().map(Concern::Name).unwrap_or(Concern::Listing);
                 self.existing(directory, concern);
             }
-            _ => self.missing(path),
+            _ => self.way_to(path),
         }
     }
 
     /// Adds the nearest directory above what does not exist.
     fn missing(&mut self, path: &Path) {
+        if path.exists() {
+            return;
+        }
         let mut above = path;
         while let (Some(directory), Some(name)) = (above.parent(), above.file_name()) {
             let is_there = std::fs::metadata(directory).is_ok_and(|stat| stat.is_dir());
@@ -156,8 +175,45 @@ impl Drawing {
     }
 }
 
-/// The metadata directories in a path entry that are edited in place: `.egg-info` directories, and
-/// that of an egg. At most [`MAX_DEVELOPED`].
+/// Where a link points, as an absolute path without `..`.
+fn target(link: &Path) -> Option<PathBuf> {
+    let directory = link.parent()?.canonicalize().ok()?;
+    let mut target = PathBuf::new();
+    for part in directory.join(link.read_link().ok()?).components() {
+        match part {
+            Component::ParentDir => drop(target.pop()),
+            Component::CurDir => {}
+            part => target.push(part),
+        }
+    }
+    Some(target)
+}
+
+/// The metadata directories that are edited in place, of each path entry, until that is another one.
+#[derive(Debug, Default)]
+pub(super) struct Developed {
+    known: HashMap<PathBuf, (Stamp, Vec<PathBuf>)>,
+}
+
+impl Developed {
+    /// `.egg-info` directories, and that of an egg. At most [`MAX_DEVELOPED`].
+    fn in_path_entry(&mut self, path_entry: &Path, stat: &Metadata) -> Vec<PathBuf> {
+        let now = stamp::now();
+        if let Some((known, developed)) = self.known.get(path_entry)
+            && known.holds(stat)
+        {
+            return developed.clone();
+        }
+        let developed = developed_in(path_entry);
+        let stamp = Stamp::of_directory(stat);
+        if stamp.settles(now) == Settling::Settled {
+            let known = (stamp, developed.clone());
+            self.known.insert(path_entry.to_owned(), known);
+        }
+        developed
+    }
+}
+
 fn developed_in(path_entry: &Path) -> Vec<PathBuf> {
     let Ok(listing) = std::fs::read_dir(path_entry) else {
         return Vec::new();
@@ -194,7 +250,7 @@ mod tests {
             .map(|name| PathEntry::new(root.join(name)))
             .collect();
         let deciders: Vec<_> = deciders.iter().map(|name| root.join(name)).collect();
-        let plan = Plan::of(&path_entries, &deciders, &[]);
+        let plan = Plan::of(&path_entries, &deciders, &[], &mut Developed::default());
         let below = |place: Place| {
             let path = place.path.strip_prefix(root).unwrap();
             let concerns = place.concerns.into_iter().collect();
@@ -276,12 +332,38 @@ mod tests {
     }
 
     #[test]
+    fn each_link_on_the_way_and_the_place_where_it_ends_are_watched() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("releases")).unwrap();
+        symlink("releases/../latest", root.path().join("current")).unwrap();
+        symlink("releases/5", root.path().join("latest")).unwrap();
+        let on_the_way = vec![name("current"), name("latest")];
+        assert_eq!(
+            plan(root.path(), &["current/site"], &[]),
+            [
+                ("releases".to_owned(), vec![name("5")]),
+                (String::new(), on_the_way),
+            ]
+        );
+        assert_eq!(
+            plan(root.path(), &["current"], &[]),
+            [
+                ("releases".to_owned(), vec![name("5")]),
+                (String::new(), vec![name("current"), name("latest")]),
+            ]
+        );
+        symlink("loop", root.path().join("loop")).unwrap();
+        let places = plan(root.path(), &["loop"], &[]);
+        assert_eq!(places, [(String::new(), vec![name("loop")])]);
+    }
+
+    #[test]
     fn a_directory_that_was_replaced_makes_another_plan() {
         let root = tempfile::tempdir().unwrap();
         let site = root.path().join("site");
         fs::create_dir(&site).unwrap();
         let path_entries = [PathEntry::new(&site)];
-        let plan = || Plan::of(&path_entries, &[], &[]);
+        let plan = || Plan::of(&path_entries, &[], &[], &mut Developed::default());
         let before = plan();
         assert_eq!(plan(), before);
         fs::rename(&site, root.path().join("old")).unwrap();
