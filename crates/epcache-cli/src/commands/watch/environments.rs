@@ -2,9 +2,9 @@
 //! be resolved, because it is being made anew, keeps those that it had.
 
 use super::failures::{Failures, Subject};
-use crate::output::{escaped, shown};
+use crate::output::escaped;
 use crate::setting::{Setting, Wanted};
-use anyhow::{Error, Result};
+use anyhow::Result;
 use epcache::PathEntry;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -32,39 +32,33 @@ impl Environments {
         }
     }
 
-    /// Finds the path entries of all environments anew. For a virtual environment that is not there
-    /// can be waited, for anything else not.
+    /// Finds the path entries of all environments anew, but of those that failed just now. For a virtual
+    /// environment that is not there can be waited, for anything else not. Whether to `go_on` is asked
+    /// before each.
     ///
     /// # Errors
     /// None was ever found, and none of them can be waited for.
-    pub(super) fn resolve(&mut self, setting: &Setting, failures: &mut Failures) -> Result<()> {
-        let resolved: Vec<_> = self
-            .all
-            .iter()
-            .map(|known| setting.resolve(&known.wanted))
-            .collect();
-        if self.all.iter().all(Known::can_not_be_waited_for) && resolved.iter().all(Result::is_err)
-        {
-            // There is one at least.
-            return resolved
-                .into_iter()
-                .find_map(Result::err)
-                .map_or(Ok(()), Err);
-        }
-        for (number, (known, resolved)) in self.all.iter_mut().zip(resolved).enumerate() {
+    pub(super) fn resolve(
+        &mut self,
+        setting: &Setting,
+        failures: &mut Failures,
+        mut go_on: impl FnMut() -> bool,
+    ) -> Result<()> {
+        let mut hopeless = Ok(());
+        for (number, known) in self.all.iter_mut().enumerate() {
             let subject = Subject::Environment(number);
-            match resolved {
-                Ok(environment) => {
-                    known.deciders = environment.deciders();
-                    known.path = setting.path_entries(environment);
-                    if failures.works(&subject).is_some() {
-                        tracing::info!("found {}", said(&known.wanted));
-                    }
-                }
-                Err(error) => known.wait(&error, failures, subject),
+            if !go_on() {
+                return Ok(());
+            }
+            if failures.may_try(&subject) {
+                let resolved = known.resolve(setting, failures, subject);
+                hopeless = hopeless.and(resolved);
             }
         }
-        Ok(())
+        match self.all.iter().all(Known::can_not_be_waited_for) {
+            true => hopeless,
+            false => Ok(()),
+        }
     }
 
     /// The path entries that can be kept current, each once.
@@ -88,11 +82,35 @@ impl Environments {
 }
 
 impl Known {
-    fn wait(&self, error: &Error, failures: &mut Failures, subject: Subject) {
+    /// # Errors
+    /// It can't be resolved, nor waited for; what can be waited for is said.
+    fn resolve(
+        &mut self,
+        setting: &Setting,
+        failures: &mut Failures,
+        subject: Subject,
+    ) -> Result<()> {
+        let start = Instant::now();
+        let error = match setting.resolve(&self.wanted) {
+            Ok(environment) => {
+                self.deciders = environment.deciders();
+                self.path = setting.path_entries(environment);
+                if failures.works(&subject).is_some() {
+                    tracing::info!("found {}", said(&self.wanted));
+                }
+                return Ok(());
+            }
+            Err(error) => error,
+        };
         let message = format!("{error:#}");
-        if failures.failed(subject, message.clone(), Instant::now()) {
+        let is_new = failures.failed(subject, message.clone(), start.elapsed());
+        if self.can_not_be_waited_for() {
+            return Err(error);
+        }
+        if is_new {
             tracing::warn!("{}; waiting for it", escaped(&message));
         }
+        Ok(())
     }
 
     /// Whether nothing was ever found, nor will tell that it has appeared.
@@ -113,5 +131,5 @@ fn deciders_of_none(wanted: &Wanted) -> Vec<PathBuf> {
 }
 
 fn said(wanted: &Wanted) -> String {
-    shown(wanted.to_string().as_ref())
+    escaped(&wanted.to_string()).into_owned()
 }

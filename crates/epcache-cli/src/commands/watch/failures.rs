@@ -5,11 +5,20 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
-/// The pause before the first retry; nothing that failed is tried again sooner, whatever happens.
+/// The pause before the first retry; nothing that could not be written or read is tried again sooner,
+/// whatever happens.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long an environment that can't be resolved is not tried again, at least: one that is just being
+/// made anew takes longer.
+const SHORTEST_GATE: Duration = Duration::from_millis(100);
 
 /// The longest pause: somebody who has freed a full disk does not want to wait longer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// The longest pause before what was only not settled is done once more. What is young by its times is
+/// so for two seconds at most; what is so still then has its times in the future.
+const LONGEST_UNSETTLED: Duration = Duration::from_secs(8);
 
 /// What can fail.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,27 +38,61 @@ pub(super) struct Failures {
 
 #[derive(Debug)]
 struct Failure {
-    /// The same for all that fails for the same reason.
-    reason: String,
-    tried: Instant,
+    /// The same for all that fails for the same reason; nothing if it is no failure, but is to be
+    /// done once more.
+    reason: Option<String>,
+    /// Not before this, whatever happens.
+    not_before: Instant,
+    /// The pause until it is tried again, though nothing happens, and when that ends.
     pause: Duration,
+    due: Instant,
 }
 
 impl Failures {
-    /// Notes that something failed; whether nothing failed for this reason so far, so that it is to be
-    /// said.
-    pub(super) fn failed(&mut self, subject: Subject, reason: String, now: Instant) -> bool {
+    /// Notes that something failed, and took so long; whether nothing failed for this reason so far,
+    /// so that it is to be said.
+    pub(super) fn failed(&mut self, subject: Subject, reason: String, took: Duration) -> bool {
+        let now = Instant::now();
+        let gate = gate(&subject, took);
+        let reason = Some(reason);
         let is_new = self.known.values().all(|known| known.reason != reason);
+        self.note(subject, reason, now + gate, now);
+        is_new
+    }
+
+    /// Notes that something works, but is to be done once more, a few times at most. Gives what
+    /// [`Self::works`] would.
+    pub(super) fn unsettled(&mut self, subject: &Subject) -> Option<String> {
+        let now = Instant::now();
+        let failed = self
+            .known
+            .get(subject)
+            .is_some_and(|known| known.reason.is_some());
+        let gone = failed.then(|| self.works(subject)).flatten();
+        self.note(subject.clone(), None, now, now);
+        if self.known[subject].pause > LONGEST_UNSETTLED {
+            self.known.remove(subject);
+        }
+        gone
+    }
+
+    fn note(
+        &mut self,
+        subject: Subject,
+        reason: Option<String>,
+        not_before: Instant,
+        now: Instant,
+    ) {
         let before = self.known.remove(&subject);
         let same = before.filter(|before| before.reason == reason);
         let pause = same.map_or(FIRST_PAUSE, |same| (same.pause * 2).min(LONGEST_PAUSE));
         let failure = Failure {
             reason,
-            tried: now,
+            not_before,
             pause,
+            due: (now + pause).max(not_before),
         };
         self.known.insert(subject, failure);
-        is_new
     }
 
     /// Notes that something works; the reason for which it did not, if that is to be said: nothing
@@ -57,7 +100,7 @@ impl Failures {
     pub(super) fn works(&mut self, subject: &Subject) -> Option<String> {
         let Failure { reason, .. } = self.known.remove(subject)?;
         let gone = self.known.values().all(|known| known.reason != reason);
-        gone.then_some(reason)
+        reason.filter(|_| gone)
     }
 
     /// Forgets what is no longer tried.
@@ -65,27 +108,44 @@ impl Failures {
         self.known.retain(|subject, _| is_tried(subject));
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.known.is_empty()
+    /// Whether something fails.
+    pub(super) fn are_there(&self) -> bool {
+        self.known.values().any(|known| known.reason.is_some())
     }
 
-    /// Whether it may be tried now, as something has changed: it works, or did not fail just now.
-    pub(super) fn may_try(&self, subject: &Subject, now: Instant) -> bool {
-        let known = self.known.get(subject);
-        known.is_none_or(|failure| failure.tried + FIRST_PAUSE <= now)
+    /// Whether it did not work last time, or not for good.
+    pub(super) fn has(&self, subject: &Subject) -> bool {
+        self.known.contains_key(subject)
+    }
+
+    /// Whether it may be tried now, as something has changed. If it failed just now, it is to be tried
+    /// soon, however long the pause would have been.
+    pub(super) fn may_try(&mut self, subject: &Subject) -> bool {
+        let Some(failure) = self.known.get_mut(subject) else {
+            return true;
+        };
+        failure.due = failure.due.min(failure.not_before);
+        failure.not_before <= Instant::now()
     }
 
     /// What is to be tried again now.
     pub(super) fn due(&self, now: Instant) -> Vec<Subject> {
-        let due = |(_, failure): &(&Subject, &Failure)| failure.tried + failure.pause <= now;
-        let due = self.known.iter().filter(due);
+        let due = self.known.iter().filter(|(_, failure)| failure.due <= now);
         due.map(|(subject, _)| subject.clone()).collect()
     }
 
     /// When the next is to be tried again.
     pub(super) fn next(&self) -> Option<Instant> {
-        let next = self.known.values();
-        next.map(|failure| failure.tried + failure.pause).min()
+        self.known.values().map(|failure| failure.due).min()
+    }
+}
+
+/// How long something that failed is not tried again, whatever happens. An interpreter may take ten
+/// seconds to say nothing, and may not have all the time there is.
+fn gate(subject: &Subject, took: Duration) -> Duration {
+    match subject {
+        Subject::Environment(_) => (took * 10).max(SHORTEST_GATE),
+        Subject::PathEntry(_) | Subject::Announcement => FIRST_PAUSE,
     }
 }
 
@@ -99,48 +159,75 @@ mod tests {
         Subject::PathEntry(name.into())
     }
 
+    fn fail(failures: &mut Failures, name: &str, reason: &str) -> bool {
+        failures.failed(site(name), reason.to_owned(), Duration::ZERO)
+    }
+
     #[test]
     fn a_reason_is_said_once_and_once_more_when_it_is_gone() {
         let mut failures = Failures::default();
-        let now = Instant::now();
-        let full = || "no space".to_owned();
-        assert!(failures.failed(site("a"), full(), now));
-        assert!(!failures.failed(site("a"), full(), now));
-        assert!(!failures.failed(site("b"), full(), now));
-        assert!(failures.failed(site("c"), "not readable".to_owned(), now));
+        assert!(fail(&mut failures, "a", "full"));
+        assert!(!fail(&mut failures, "a", "full"));
+        assert!(!fail(&mut failures, "b", "full"));
+        assert!(fail(&mut failures, "c", "not readable"));
         assert_eq!(failures.works(&site("a")), None, "b still fails");
-        assert_eq!(failures.works(&site("b")), Some(full()));
+        assert_eq!(failures.works(&site("b")), Some("full".to_owned()));
         assert_eq!(failures.works(&site("b")), None);
-        assert!(failures.failed(site("b"), full(), now));
+        assert!(fail(&mut failures, "b", "full"));
     }
 
     #[test]
     fn each_retry_waits_twice_as_long_up_to_a_bound() {
         let mut failures = Failures::default();
-        let mut now = Instant::now();
         let mut pauses = Vec::new();
         for _ in 0..12 {
-            failures.failed(site("a"), "full".to_owned(), now);
-            let next = failures.next().unwrap_or(now);
-            assert!(failures.due(next - Duration::from_millis(1)).is_empty());
+            let before = Instant::now();
+            fail(&mut failures, "a", "full");
+            let next = failures.next().unwrap_or(before);
+            assert!(failures.due(before).is_empty());
             assert_eq!(failures.due(next), [site("a")]);
-            pauses.push((next - now).as_secs());
-            now = next;
+            pauses.push((next - before).as_secs());
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
-        failures.failed(site("a"), "another reason".to_owned(), now);
-        assert_eq!(failures.next(), Some(now + SECOND));
+        let before = Instant::now();
+        fail(&mut failures, "a", "another reason");
+        assert!(failures.next() < Some(before + 2 * SECOND));
     }
 
     #[test]
-    fn a_change_makes_what_failed_be_tried_but_not_at_once() {
+    fn a_change_makes_what_failed_be_tried_soon_but_not_at_once() {
         let mut failures = Failures::default();
-        let now = Instant::now();
         for _ in 0..5 {
-            failures.failed(site("a"), "full".to_owned(), now);
+            fail(&mut failures, "a", "full");
         }
-        assert!(!failures.may_try(&site("a"), now));
-        assert!(failures.may_try(&site("a"), now + SECOND));
-        assert!(failures.may_try(&site("b"), now));
+        let now = Instant::now();
+        assert!(failures.next() > Some(now + 8 * SECOND));
+        assert!(!failures.may_try(&site("a")));
+        assert!(failures.next() <= Some(now + SECOND));
+        assert!(failures.may_try(&site("b")));
+    }
+
+    #[test]
+    fn an_interpreter_that_takes_long_to_fail_is_left_alone_for_longer() {
+        let mut failures = Failures::default();
+        let before = Instant::now();
+        let python = Subject::Environment(0);
+        failures.failed(python.clone(), "no answer".to_owned(), 10 * SECOND);
+        assert!(!failures.may_try(&python));
+        assert!(failures.next() >= Some(before + 100 * SECOND));
+    }
+
+    #[test]
+    fn what_is_not_settled_is_no_failure_and_done_again_a_few_times() {
+        let mut failures = Failures::default();
+        for pause in [1, 2, 4, 8] {
+            let before = Instant::now();
+            failures.unsettled(&site("a"));
+            assert!(failures.next() >= Some(before + pause * SECOND));
+            assert!(failures.may_try(&site("a")) && !failures.are_there());
+        }
+        failures.unsettled(&site("a"));
+        assert_eq!(failures.next(), None);
+        assert_eq!(failures.works(&site("a")), None);
     }
 }

@@ -11,7 +11,6 @@ mod service;
 
 use crate::Exit;
 use crate::cli::{Global, WatchOptions};
-use crate::commands::is_absent;
 use crate::commands::sync::What;
 use crate::output::{escaped, shown, without_number};
 use crate::setting::Setting;
@@ -25,6 +24,8 @@ use failures::{Failures, Subject};
 use service::{Manager, Stop};
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsStr;
+use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
@@ -32,9 +33,15 @@ use std::time::{Duration, Instant};
 /// saw for about as long.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How often in a row another set of path entries is believed: a Python whose start-up code makes up
-/// its `sys.path` anew each time must not keep this busy.
+/// How long a sync waits for one path entry in which things go on changing; others wait with it. Its
+/// own events, or a retry, bring it back.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How often in a row path entries are found anew at once, if each time they are other ones, and how
+/// often after that: a Python whose start-up code makes up its `sys.path` each time must not keep this
+/// busy.
 const MAX_NEW_SETS: u32 = 5;
+const BETWEEN_NEW_SETS: Duration = Duration::from_secs(1);
 
 /// How many problems are remembered as said; more is no memory but a leak.
 const MAX_SAID: usize = 10_000;
@@ -73,8 +80,10 @@ struct Daemon {
     failures: Failures,
     manager: Manager,
     is_announced: bool,
-    /// How often the path entries were other ones, in a row.
+    /// How often the path entries were other ones, in a row, and when they are found anew if that was
+    /// put off.
     new_sets: u32,
+    resolve_at: Option<Instant>,
     /// What was said of dists and indexes.
     said: HashSet<String>,
 }
@@ -88,14 +97,17 @@ struct Made {
 }
 
 impl Made {
-    fn new(global: &Global, kind: RootKind) -> Result<Self> {
+    fn new(global: &Global, kind: RootKind, once: bool) -> Result<Self> {
         let setting = Setting::for_several(global.clone())?;
         for not_used in setting.config.not_used() {
             tracing::warn!("{}", escaped(&not_used));
         }
         let root = setting.root(kind)?;
-        let sync = Sync::new(root.clone(), &setting.roots, setting.global.root.as_deref())?
-            .installing(QUIET_AFTER_INSTALL);
+        let sync = Sync::new(root.clone(), &setting.roots, setting.global.root.as_deref())?;
+        let sync = match once {
+            true => sync, // there is no later sync
+            false => sync.installing(QUIET_AFTER_INSTALL).patience(PATIENCE),
+        };
         let environments = Environments::new(setting.environments(kind)?);
         Ok(Self {
             setting,
@@ -121,7 +133,7 @@ impl Daemon {
             true => RootKind::System,
             false => RootKind::User,
         };
-        let made = Made::new(&global, kind)?;
+        let made = Made::new(&global, kind, options.once)?;
         let announcement = made.announcement();
         let wake = move || {
             let _ = messages.send(Message::Changed); // nobody listens once it has ended
@@ -143,11 +155,10 @@ impl Daemon {
             manager: Manager::new(),
             is_announced: false,
             new_sets: 0,
+            resolve_at: None,
             said: HashSet::new(),
         };
-        daemon
-            .environments
-            .resolve(&daemon.setting, &mut daemon.failures)?;
+        daemon.find_path_entries()?;
         daemon.watch();
         Ok(daemon)
     }
@@ -160,7 +171,7 @@ impl Daemon {
                 break;
             }
             if self.once && is_done && self.watcher.is_idle() {
-                return Ok(Exit::of_doing(!self.failures.is_empty()));
+                return Ok(Exit::of_doing(self.failures.are_there()));
             }
             if self.wait(messages) == Some(Message::Reload) {
                 self.reload();
@@ -176,6 +187,7 @@ impl Daemon {
         let deadlines = [
             self.watcher.due(),
             self.failures.next(),
+            self.resolve_at,
             self.manager.next_ping(),
         ];
         let message = match deadlines.into_iter().flatten().min() {
@@ -191,13 +203,16 @@ impl Daemon {
     /// Does what is due; whether nothing more is, as far as is known.
     fn act(&mut self) -> bool {
         let changes = self.watcher.take();
-        let retried = self.failures.due(Instant::now());
-        if changes == Changes::default() && retried.is_empty() && self.is_announced {
+        let now = Instant::now();
+        let retried = self.failures.due(now);
+        let put_off = self.resolve_at.is_some_and(|at| at <= now);
+        if changes == Changes::default() && retried.is_empty() && !put_off && self.is_announced {
             return true;
         }
         self.give_notices();
         let is_environment = |subject: &Subject| matches!(subject, Subject::Environment(_));
-        if (changes.resolve || retried.iter().any(is_environment)) && self.resolve() {
+        let resolves = changes.resolve || put_off || retried.iter().any(is_environment);
+        if resolves && self.resolve(now) {
             return false; // all are due now
         }
         if self.announcement.was_removed() && self.makes_cache_anew() {
@@ -205,6 +220,9 @@ impl Daemon {
         }
         let mut numbers = changes.path_entries;
         numbers.extend(self.numbers_of(&retried));
+        let mut numbers: Vec<_> = numbers.into_iter().collect();
+        // First those that will not take long.
+        numbers.sort_by_key(|number| self.failures.has(&self.subject(*number)));
         for number in numbers {
             if self.stop.is_asked_for() {
                 return true; // what is left is synced at the next start
@@ -228,36 +246,40 @@ impl Daemon {
         is_anew
     }
 
+    fn subject(&self, number: usize) -> Subject {
+        Subject::PathEntry(self.path[number].as_os_str().to_owned())
+    }
+
     fn numbers_of(&self, subjects: &[Subject]) -> BTreeSet<usize> {
-        let is_one = |path_entry: &PathEntry| {
-            let subject = Subject::PathEntry(path_entry.as_os_str().to_owned());
-            subjects.contains(&subject)
-        };
-        let path = self.path.iter().enumerate();
-        path.filter(|(_, path_entry)| is_one(path_entry))
-            .map(|(number, _)| number)
+        (0..self.path.len())
+            .filter(|number| subjects.contains(&self.subject(*number)))
             .collect()
     }
 
-    /// Finds the path entries anew; whether they are other ones, which are all due then.
-    fn resolve(&mut self) -> bool {
-        let resolved = self.environments.resolve(&self.setting, &mut self.failures);
-        if let Err(error) = resolved {
-            tracing::debug!("{}", escaped(&format!("{error:#}"))); // said as a failure
-        }
-        if self.environments.path() == self.path {
-            self.new_sets = 0;
-        } else if self.new_sets == MAX_NEW_SETS {
-            if self.said.insert("sys.path".to_owned()) {
-                tracing::warn!(
-                    "the path entries are other ones each time they are asked for; those of the last time are kept"
-                );
-            }
+    /// Finds the path entries anew, or puts that off; whether they are other ones, which are all due
+    /// then.
+    fn resolve(&mut self, now: Instant) -> bool {
+        if self.new_sets >= MAX_NEW_SETS && self.resolve_at.is_none_or(|at| at > now) {
+            self.resolve_at = self.resolve_at.or(Some(now + BETWEEN_NEW_SETS));
             return false;
-        } else {
-            self.new_sets += 1;
         }
-        self.watch()
+        self.resolve_at = None;
+        if let Err(error) = self.find_path_entries() {
+            tracing::debug!("{}", escaped(&format!("{error:#}"))); // said at the start
+        }
+        let is_new = self.watch();
+        self.new_sets = if is_new { self.new_sets + 1 } else { 0 };
+        is_new
+    }
+
+    fn find_path_entries(&mut self) -> Result<()> {
+        let (stop, manager) = (&self.stop, &mut self.manager);
+        let go_on = || {
+            manager.ping();
+            !stop.is_asked_for()
+        };
+        self.environments
+            .resolve(&self.setting, &mut self.failures, go_on)
     }
 
     /// Watches what the environments have now; whether that is something else than before.
@@ -281,7 +303,7 @@ impl Daemon {
     /// Reads the configuration again. If that fails, all stays as it is.
     fn reload(&mut self) {
         self.manager.reloading();
-        match Made::new(&self.global, self.kind) {
+        match Made::new(&self.global, self.kind, self.once) {
             Ok(made) => {
                 if made.root != self.root {
                     self.announcement = made.announcement();
@@ -292,7 +314,7 @@ impl Daemon {
                 self.environments = made.environments;
                 self.failures = Failures::default();
                 self.new_sets = 0;
-                self.resolve();
+                self.resolve(Instant::now());
                 self.watcher.all_due();
                 tracing::info!("configuration read again");
             }
@@ -304,22 +326,26 @@ impl Daemon {
     }
 
     fn sync(&mut self, number: usize) {
-        let path_entry = self.path[number].clone();
-        let name = path_entry.as_os_str();
-        let start = Instant::now();
-        let subject = Subject::PathEntry(name.to_owned());
-        if !self.failures.may_try(&subject, start) {
-            return; // it is tried again in any case
+        let subject = self.subject(number);
+        if !self.failures.may_try(&subject) {
+            return; // it is tried soon
         }
+        let path_entry = self.path[number].clone();
+        let start = Instant::now();
         match self.sync.path_entry(&path_entry) {
             Err(error) => self.failed(subject, reason(&error), &error.to_string()),
             Ok(outcome) => match &outcome.done {
-                Done::NotCached(why) if !is_absent(&path_entry) => {
-                    let message = format!("{}: {why}; make it readable", name.display());
+                Done::NotCached(why) if can_not_be_read(path_entry.location()) => {
+                    let name = path_entry.as_os_str().display();
+                    let message = format!("{name}: {why}; make it readable");
                     self.failed(subject, why.clone(), &message);
                 }
                 _ => {
-                    self.works(&subject);
+                    let gone = match outcome.settled {
+                        true => self.failures.works(&subject),
+                        false => self.failures.unsettled(&subject),
+                    };
+                    works_again(gone);
                     self.tell(&outcome, start.elapsed());
                 }
             },
@@ -328,17 +354,10 @@ impl Daemon {
 
     fn failed(&mut self, subject: Subject, reason: String, message: &str) {
         let message = escaped(&without_number(message)).into_owned();
-        if self.failures.failed(subject, reason, Instant::now()) {
+        if self.failures.failed(subject, reason, Duration::ZERO) {
             tracing::error!("{message}; trying again from time to time");
         } else {
             tracing::debug!("{message}");
-        }
-    }
-
-    fn works(&mut self, subject: &Subject) {
-        if let Some(reason) = self.failures.works(subject) {
-            let reason = without_number(&reason).into_owned();
-            tracing::info!("works again, after: {}", escaped(&reason));
         }
     }
 
@@ -356,9 +375,13 @@ impl Daemon {
         } else {
             tracing::debug!(%path_entry, done, dists, written, removed, ms, "{message}");
         }
+        let exists = || Path::new(&outcome.path_entry).exists();
         let no_index = match (&outcome.done, &outcome.index) {
             (Done::Refreshed | Done::Unchanged, Err(why)) => {
                 Some(format!("{path_entry}: no index: {why}"))
+            }
+            (Done::NotCached(why), _) if exists() => {
+                Some(format!("{path_entry}: not cached: {why}"))
             }
             _ => None,
         };
@@ -382,9 +405,9 @@ impl Daemon {
         let kept = kept.map(|(number, it)| (it.as_os_str().to_owned(), self.watcher.how(number)));
         let kept: Vec<_> = kept.collect();
         let subject = Subject::Announcement;
-        if !self.once && self.failures.may_try(&subject, Instant::now()) {
+        if !self.once && self.failures.may_try(&subject) {
             match self.announcement.say(&kept) {
-                Ok(()) => self.works(&subject),
+                Ok(()) => works_again(self.failures.works(&subject)),
                 Err(error) => self.failed(subject, reason(&error), &error.to_string()),
             }
         }
@@ -403,6 +426,24 @@ impl Daemon {
             tracing::debug!(path_entries, watches, polled, %root, "{message}");
         }
         self.manager.ready();
+    }
+}
+
+/// Says that something works for whatever failed for this reason, if nothing does any more.
+fn works_again(reason: Option<String>) {
+    if let Some(reason) = reason {
+        let reason = without_number(&reason).into_owned();
+        tracing::info!("works again, after: {}", escaped(&reason));
+    }
+}
+
+/// Whether there is something that only lacks permission, or works, to be read.
+fn can_not_be_read(path: &Path) -> bool {
+    match std::fs::metadata(path) {
+        Ok(stat) if stat.is_dir() => std::fs::read_dir(path).is_err(),
+        Ok(stat) if stat.is_file() => std::fs::File::open(path).is_err(),
+        Ok(_) => false,
+        Err(error) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
     }
 }
 
