@@ -46,7 +46,7 @@ impl Exit {
 
 fn main() -> ExitCode {
     let result = match Cli::try_parse() {
-        Ok(cli) => run(cli),
+        Ok(cli) => usage::refuse_divided(std::env::args_os()).and_then(|()| run(cli)),
         Err(error) => usage::tell(&error),
     };
     let exit = match result {

@@ -3,7 +3,7 @@
 use crate::Exit;
 use crate::cli::Cli;
 use crate::output::{CAN_NOT_WRITE, complain};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::CommandFactory;
 use clap::error::{ContextKind, Error, ErrorKind};
 use std::ffi::OsString;
@@ -29,6 +29,32 @@ pub(crate) fn tell(error: &Error) -> Result<Exit> {
         )),
     }
     Ok(Exit::Failed)
+}
+
+/// The options that may be given more than once.
+const REPEATABLE: [&str; 3] = ["--path", "--python", "--venv"];
+
+/// Refuses an option that is given both before and after the subcommand: of these the parser would keep
+/// only those after it.
+pub(crate) fn refuse_divided(words: impl Iterator<Item = OsString>) -> Result<()> {
+    let words: Vec<_> = words.collect();
+    let is = |word: &OsString, option: &str| {
+        let rest = word.to_str().and_then(|word| word.strip_prefix(option));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+    };
+    for option in REPEATABLE {
+        let given = |words: &[OsString]| words.iter().filter(|word| is(word, option)).count();
+        if given(&words) < 2 {
+            continue; // as nearly always
+        }
+        let command = Cli::command();
+        let is_subcommand = |word: &OsString| command.find_subcommand(word).is_some();
+        let at = words.iter().position(is_subcommand).unwrap_or_default();
+        if given(&words[..at]) > 0 && given(&words[at..]) > 0 {
+            bail!("{option}: given before and after the subcommand; give all after it");
+        }
+    }
+    Ok(())
 }
 
 /// What is wrong, in one line.
@@ -133,5 +159,15 @@ mod tests {
         ] {
             assert_eq!(line(arguments), expected, "epcache {arguments}");
         }
+    }
+
+    #[test]
+    fn an_option_that_would_be_lost_is_refused() {
+        let refused = |line: &str| refuse_divided(line.split(' ').map(OsString::from)).is_err();
+        assert!(refused("epcache --venv a watch --venv b"));
+        assert!(refused("epcache --path=a query --path b"));
+        assert!(!refused("epcache --venv a --venv b watch"));
+        assert!(!refused("epcache watch --venv a --venv=b"));
+        assert!(!refused("epcache --venv a watch --venvs --path b"));
     }
 }
