@@ -213,7 +213,7 @@ impl Watcher {
         self.deciders = deciders;
         self.plan = Plan::default();
         self.last_looks.clear();
-        lock(&self.pending).forget_path_entries();
+        lock(&self.pending).set_path_entries(&self.path_entries);
         self.all_due();
         true
     }

@@ -6,6 +6,7 @@
 
 use super::place::{Concern, Place, Plan};
 use crate::dist;
+use crate::path_entry::PathEntry;
 use notify::event::{Event, EventKind, ModifyKind, RenameMode};
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
@@ -54,11 +55,17 @@ impl Pending {
         self.places = plan.places.iter().map(concerns).collect();
     }
 
-    /// Forgets what is known by the numbers of path entries, which are other ones from now on.
-    pub(super) fn forget_path_entries(&mut self) {
+    /// From now on the path entries are these, with other numbers.
+    pub(super) fn set_path_entries(&mut self, path_entries: &[PathEntry]) {
+        let number_of = |directory: Option<&Path>| {
+            let mut locations = path_entries.iter().map(PathEntry::location);
+            locations.position(|location| Some(location) == directory)
+        };
         self.places.clear();
-        self.noted.young.clear();
         self.noted.changed.path_entries.clear();
+        let young = std::mem::take(&mut self.noted.young).into_keys();
+        let young = young.filter_map(|path| Some((number_of(path.parent())?, path)));
+        self.noted.young = young.map(|(number, path)| (path, number)).collect();
     }
 
     /// The metadata directories that just appeared, with the numbers of their path entries.
@@ -286,6 +293,11 @@ mod tests {
         pending.grown_up(8);
         assert_eq!(young(&pending), 1);
         pending.grown_up(7);
+        assert_eq!(young(&pending), 0);
+        let mut pending = after("/site/a-1.dist-info", CREATED);
+        pending.set_path_entries(&[PathEntry::new("/new"), PathEntry::new("/site")]);
+        assert_eq!(pending.young(), [("/site/a-1.dist-info".into(), 1)]);
+        pending.set_path_entries(&[PathEntry::new("/new")]);
         assert_eq!(young(&pending), 0);
         assert_eq!(young(&after("/site/a-1.dist-info", REMOVED)), 0);
         assert_eq!(young(&after("/site/a-1.dist-info", CHMOD)), 0);
