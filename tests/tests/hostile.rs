@@ -205,6 +205,30 @@ fn nothing_is_written_through_a_link_inside_a_cache_root() {
     assert!(elsewhere.exists(), "removed through the link");
 }
 
+/// A mirror lies where its path entry does, below the root: if that is `/`, it is the path entry.
+#[test]
+fn nothing_is_mirrored_into_a_path_entry_itself() {
+    let Some(scratch) = scratch_of_root() else {
+        return;
+    };
+    let path_entry = installed(&scratch, "site-packages");
+    let link = scratch.join("link");
+    symlink("/", &link).unwrap();
+    let before = picture(scratch.path());
+    for root in [Path::new("/"), &link] {
+        for option in ["--user", "--system", "--vendor"] {
+            let mut sync = scratch.epcache();
+            sync.args(["sync", option, "--cache-dir"]).arg(root);
+            let output = process::succeed(sync.args(named(&[&path_entry])));
+            let said = process::stdout(&output);
+            let why = "its mirror would be the path entry itself";
+            assert!(said.starts_with("not cached\t"), "{sync:?}: {said}");
+            assert!(said.contains(why), "{sync:?}: {said}");
+            assert_eq!(picture(scratch.path()), before, "{sync:?}");
+        }
+    }
+}
+
 #[test]
 fn links_in_an_image_do_not_lead_a_build_out_of_it() {
     let scratch = Scratch::new();
