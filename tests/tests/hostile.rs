@@ -226,6 +226,10 @@ fn nothing_is_mirrored_into_a_path_entry_itself() {
             assert!(said.contains(why), "{sync:?}: {said}");
             assert_eq!(picture(scratch.path()), before, "{sync:?}");
         }
+        let mut prune = scratch.epcache();
+        prune.args(["prune", "--dry-run", "--cache-dir"]).arg(root);
+        let said = process::stderr(&process::expect_status(&mut prune, 2));
+        assert!(said.contains("it is the whole file system"), "{said}");
     }
 }
 

@@ -40,6 +40,14 @@ pub fn root(root: &Root, within: Option<&Path>, dry_run: bool) -> Result<Pruned,
         dry_run,
         pruned: Pruned::default(),
     };
+    if root
+        .path
+        .canonicalize()
+        .is_ok_and(|path| path == Path::new("/"))
+    {
+        let why = io::Error::other("it is the whole file system");
+        return Err(Error::io("take it for a cache to prune", &root.path)(why));
+    }
     if exists_for_writing(root, within)? {
         pruning.directory(&root.path, 0);
     }
