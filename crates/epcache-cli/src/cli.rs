@@ -186,9 +186,10 @@ pub(crate) enum Command {
     },
     /// Keep the cache current, until it is stopped
     ///
-    /// Waits for packages to come and go, and syncs what changed, in the foreground; several
-    /// environments at once. Ends after SIGTERM or SIGINT (Ctrl-C); reads the configuration again
-    /// after SIGHUP.
+    /// Waits for packages to come and go, and syncs what changed, in the foreground. Several
+    /// environments can be named at once, with --venv, --python and --path; without any, those of
+    /// [watch] in epcache.ini are meant, else the one that 'sync' would take. Ends after SIGTERM or
+    /// SIGINT (Ctrl-C); reads the configuration again after SIGHUP.
     #[cfg(feature = "watch")]
     #[command(
         after_help = "Example: epcache watch --venv ~/one/.venv --venv ~/two/.venv\n         systemctl --user enable --now epcache-watch"
