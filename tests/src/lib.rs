@@ -13,6 +13,7 @@ pub mod command;
 pub mod environment;
 pub mod generate;
 pub mod judge;
+pub mod mount;
 pub mod oracle;
 pub mod process;
 pub mod reader;

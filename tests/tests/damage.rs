@@ -17,6 +17,7 @@ use epcache_tests::environment::{
     Scratch, copy_tree, files_below, is_root, leftovers, set_mode, write_dist,
 };
 use epcache_tests::judge::{self, Entry};
+use epcache_tests::mount::Mount;
 use epcache_tests::process;
 use epcache_tests::skip::skip;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -381,7 +382,7 @@ fn a_read_only_cache_root_costs_no_answer_and_sync_names_it() {
     fs::create_dir(scratch.cache()).unwrap();
     // Permission bits do not stop root; a read-only mount does.
     let mounted = if is_root() {
-        let mounted = Mount::new("ro,mode=700", &scratch.cache());
+        let mounted = Mount::tmpfs("ro,mode=700", &scratch.cache());
         if mounted.is_none() {
             skip("a read-only cache root: no mounts here");
             return;
@@ -444,7 +445,7 @@ fn a_full_disk_costs_no_answer_and_sync_heals_once_there_is_space() {
     let path_entries = [first.as_path(), second.as_path()];
     let expected = judge::entry_points(&path_entries);
     fs::create_dir(scratch.cache()).unwrap();
-    let Some(disk) = Mount::new("size=64k,mode=700", &scratch.cache()) else {
+    let Some(disk) = Mount::tmpfs("size=64k,mode=700", &scratch.cache()) else {
         skip("a full disk: it takes root and the right to mount");
         return;
     };
@@ -510,42 +511,4 @@ fn repair(scratch: &Scratch, path_entries: &[&Path]) {
         process::stderr(&output)
     );
     process::succeed(&mut scratch.command("verify", path_entries));
-}
-
-/// A tmpfs on a directory, for as long as this lives.
-struct Mount {
-    target: PathBuf,
-}
-
-impl Mount {
-    /// Nothing where the user or the machine does not allow it.
-    fn new(options: &str, target: &Path) -> Option<Self> {
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", options, "none"])
-            .arg(target)
-            .output()
-            .is_ok_and(|output| output.status.success());
-        mounted.then(|| Self {
-            target: target.to_path_buf(),
-        })
-    }
-
-    fn change(&self, options: &str) {
-        let options = format!("remount,{options}");
-        process::succeed(
-            Command::new("mount")
-                .args(["-o", &options])
-                .arg(&self.target),
-        );
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        Command::new("umount")
-            .arg("--lazy")
-            .arg(&self.target)
-            .status()
-            .ok();
-    }
 }

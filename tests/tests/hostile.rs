@@ -23,6 +23,7 @@ use epcache_tests::environment::{
     Scratch, copy_tree, entries, files_below, mirror, named, set_mode, write_dist,
 };
 use epcache_tests::judge::{self, Entry};
+use epcache_tests::mount::Mount;
 use epcache_tests::process;
 use epcache_tests::skip::skip;
 use epcache_tests::user::{self, ALICE, BOB};
@@ -389,30 +390,6 @@ impl Drop for Swapping {
     }
 }
 
-/// A tmpfs on a directory, for as long as this lives.
-struct Tmpfs(PathBuf);
-
-impl Tmpfs {
-    fn mount(target: PathBuf) -> Option<Self> {
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "mode=755", "none"])
-            .arg(&target)
-            .output()
-            .is_ok_and(|output| output.status.success());
-        mounted.then_some(Self(target))
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        Command::new("umount")
-            .arg("--lazy")
-            .arg(&self.0)
-            .status()
-            .ok();
-    }
-}
-
 /// Dists that all have the same text, so that each exchange of it can meet one of them.
 fn many_dists_of(path_entry: &Path, text: &Path) {
     for number in 0..40 {
@@ -428,17 +405,18 @@ fn a_private_file_with_the_inode_number_of_a_public_one_is_not_taken_for_it() {
     let Some(scratch) = scratch_of_root() else {
         return;
     };
-    let mounts = ["private", "public"].map(|name| Tmpfs::mount(scratch.path_entry(name)));
+    let mounts =
+        ["private", "public"].map(|name| Mount::tmpfs("mode=755", &scratch.path_entry(name)));
     let [Some(private), Some(public)] = &mounts else {
         skip("files with the same inode number: no file system can be mounted here");
         return;
     };
-    let hidden = private.0.join("file");
+    let hidden = private.path().join("file");
     fs::write(&hidden, format!("[g]\ns = {SECRET}:main\n")).unwrap();
     set_mode(&hidden, 0o600);
     let inode = |path: &Path| fs::metadata(path).unwrap().ino();
     let twin = (0..TRIES)
-        .map(|number| public.0.join(number.to_string()))
+        .map(|number| public.path().join(number.to_string()))
         .find(|path| {
             fs::write(path, "[g]\np = public:main\n").unwrap();
             inode(path) == inode(&hidden)

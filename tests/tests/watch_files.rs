@@ -10,13 +10,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use epcache_tests::environment::{Scratch, replace_file, write_dist};
 use epcache_tests::judge;
+use epcache_tests::mount::Mount;
 use epcache_tests::oracle::{Archive, Member, Oracle};
 use epcache_tests::process;
 use epcache_tests::skip::skip;
@@ -429,31 +429,6 @@ fn an_overlay_is_polled_without_being_told_to() {
     write_dist(&below, "demo2-1.dist-info", Some(&declares("again:main")));
     follow(&watched, "another one", &["again:main", "below:main"]);
     watcher.stop();
-}
-
-/// A file system mounted on a directory, for as long as this lives.
-struct Mount(PathBuf);
-
-impl Mount {
-    /// Nothing where the user or the machine does not allow it.
-    fn new(kind: &str, options: &str, target: &Path) -> Option<Self> {
-        let mounted = Command::new("mount")
-            .args(["-t", kind, "-o", options, "none"])
-            .arg(target)
-            .output()
-            .is_ok_and(|output| output.status.success());
-        mounted.then(|| Self(target.to_path_buf()))
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        Command::new("umount")
-            .arg("--lazy")
-            .arg(&self.0)
-            .status()
-            .ok();
-    }
 }
 
 /// As a program does that writes a file into a path entry again and again.

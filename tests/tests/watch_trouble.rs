@@ -15,6 +15,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use epcache_tests::environment::{Scratch, is_root, set_mode, write_dist};
+use epcache_tests::mount::Mount;
 use epcache_tests::process;
 use epcache_tests::skip::skip;
 use epcache_tests::user::{self, ALICE};
@@ -166,31 +167,6 @@ fn without_an_instance_everything_is_polled() {
     );
 }
 
-/// A tmpfs on a directory, for as long as this lives.
-struct Tmpfs(PathBuf);
-
-impl Tmpfs {
-    /// Nothing where the user or the machine does not allow it.
-    fn mount(options: &str, target: &Path) -> Option<Self> {
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", options, "none"])
-            .arg(target)
-            .output()
-            .is_ok_and(|output| output.status.success());
-        mounted.then(|| Self(target.to_path_buf()))
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        Command::new("umount")
-            .arg("--lazy")
-            .arg(&self.0)
-            .status()
-            .ok();
-    }
-}
-
 /// Writes until there is no space left.
 fn fill(file: &Path) {
     let mut file = fs::File::create(file).unwrap();
@@ -202,7 +178,7 @@ fn fill(file: &Path) {
 fn a_full_disk_is_said_once_and_made_up_for_once_there_is_space() {
     let scratch = Scratch::new();
     let cache = scratch.path_entry("root");
-    let Some(_mount) = Tmpfs::mount("size=256k,mode=700", &cache) else {
+    let Some(_mount) = Mount::tmpfs("size=256k,mode=700", &cache) else {
         return skip("a full disk: no tmpfs can be mounted here");
     };
     let path_entry = installed(&scratch, "site-packages");
