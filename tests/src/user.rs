@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::environment::{Scratch, is_root, set_mode};
+use crate::skip::skip;
 use crate::{binary, process};
 
 /// A user by number; such a one need not have a name.
@@ -49,8 +50,17 @@ impl User {
     }
 }
 
+/// Whether tests as another user can be made here; if not, skips the one that asks, with the reason.
+pub fn available(scratch: &Scratch) -> bool {
+    let reason = unavailable(scratch);
+    if let Some(reason) = &reason {
+        skip(reason);
+    }
+    reason.is_none()
+}
+
 /// Why tests as another user can't be made here, if so.
-pub fn unavailable(scratch: &Scratch) -> Option<String> {
+fn unavailable(scratch: &Scratch) -> Option<String> {
     if !is_root() {
         return Some("only root can act as another user".to_owned());
     }

@@ -43,13 +43,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// A scratch tree, where root runs this and there are other users.
 fn scratch_of_root() -> Option<Scratch> {
     let scratch = Scratch::new();
-    match user::unavailable(&scratch) {
-        None => Some(scratch),
-        Some(reason) => {
-            skip(&reason);
-            None
-        }
-    }
+    user::available(&scratch).then_some(scratch)
 }
 
 /// A path entry with one harmless dist.

@@ -64,15 +64,6 @@ fn exactly(command: &mut Command, cache: &Path, path_entry: &Path) -> Vec<Entry>
     )
 }
 
-/// Skips a test that needs other users, with the reason.
-fn other_users(scratch: &Scratch) -> bool {
-    let reason = user::unavailable(scratch);
-    if let Some(reason) = &reason {
-        skip(reason);
-    }
-    reason.is_none()
-}
-
 #[test]
 fn what_others_may_write_is_not_believed_and_status_tells_why() {
     let scratch = Scratch::new();
@@ -116,7 +107,7 @@ fn what_others_may_write_is_not_believed_and_status_tells_why() {
 #[test]
 fn an_index_that_someone_else_owns_is_not_believed() {
     let scratch = Scratch::new();
-    if !other_users(&scratch) {
+    if !user::available(&scratch) {
         return;
     }
     let path_entry = installed(&scratch);
@@ -157,7 +148,7 @@ fn forge(file: &Path) {
 #[test]
 fn root_ignores_a_user_s_cache_and_a_user_another_user_s() {
     let scratch = Scratch::new();
-    if !other_users(&scratch) {
+    if !user::available(&scratch) {
         return;
     }
     let path_entry = installed(&scratch);
@@ -304,7 +295,7 @@ fn judged_inside(directory: &Path) -> Vec<Entry> {
 #[test]
 fn the_system_root_is_for_all_and_answers_all() {
     let image = Image::new();
-    if !other_users(&image.scratch) {
+    if !user::available(&image.scratch) {
         return;
     }
     image.sync(&["--system"]);
@@ -336,7 +327,7 @@ fn the_system_root_is_for_all_and_answers_all() {
 #[test]
 fn the_system_root_publishes_nothing_that_some_may_not_read() {
     let image = Image::new();
-    if !other_users(&image.scratch) {
+    if !user::available(&image.scratch) {
         return;
     }
     let path_entry = image.path_entry();
@@ -384,7 +375,7 @@ fn the_system_root_publishes_nothing_that_some_may_not_read() {
 #[test]
 fn what_becomes_private_is_withdrawn_from_the_system_root() {
     let image = Image::new();
-    if !other_users(&image.scratch) {
+    if !user::available(&image.scratch) {
         return;
     }
     let text = format!("[g]\ns = {SECRET}:main\n");
@@ -401,7 +392,7 @@ fn what_becomes_private_is_withdrawn_from_the_system_root() {
 fn nothing_of_a_private_path_entry_or_below_a_private_directory_is_published() {
     for private in [DIST_PACKAGES, "usr/lib/python3", "usr/lib"] {
         let image = Image::new();
-        if !other_users(&image.scratch) {
+        if !user::available(&image.scratch) {
             return;
         }
         let text = format!("[g]\ns = {SECRET}:main\n");
@@ -497,7 +488,7 @@ fn a_vendor_root_holds_copies_with_the_source_s_time_and_no_index() {
 #[test]
 fn a_vouched_mirror_file_is_read_instead_of_its_source_where_the_path_entry_is_root_s() {
     let image = shipped();
-    if !other_users(&image.scratch) {
+    if !user::available(&image.scratch) {
         return;
     }
     if let Err(reason) = strace::available() {
@@ -528,7 +519,7 @@ fn a_vouched_mirror_file_is_read_instead_of_its_source_where_the_path_entry_is_r
 #[test]
 fn a_mirror_file_in_the_vendor_root_that_is_not_root_s_vouches_for_nothing() {
     let image = shipped();
-    if !other_users(&image.scratch) {
+    if !user::available(&image.scratch) {
         return;
     }
     image.sync(&["--vendor"]);
@@ -545,7 +536,7 @@ fn a_mirror_file_in_the_vendor_root_that_is_not_root_s_vouches_for_nothing() {
 #[test]
 fn a_sealed_index_is_believed_wherever_the_image_is_taken() {
     let image = shipped();
-    if !other_users(&image.scratch) {
+    if !user::available(&image.scratch) {
         return;
     }
     if let Err(reason) = strace::available() {
@@ -613,7 +604,7 @@ fn sealed_answers(scratch: &Scratch, directory: &Path) {
 #[test]
 fn a_sealed_index_is_believed_on_a_squashfs() {
     let image = shipped();
-    if !other_users(&image.scratch) {
+    if !user::available(&image.scratch) {
         return;
     }
     if let Err(reason) = strace::available() {

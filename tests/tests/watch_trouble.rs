@@ -225,19 +225,10 @@ fn a_full_disk_is_said_once_and_made_up_for_once_there_is_space() {
     watcher.stop();
 }
 
-/// Skips a test that needs other users, with the reason.
-fn other_users(scratch: &Scratch) -> bool {
-    let reason = user::unavailable(scratch);
-    if let Some(reason) = &reason {
-        skip(reason);
-    }
-    reason.is_none()
-}
-
 #[test]
 fn a_root_that_can_t_be_written_is_said_once_and_made_up_for_once_it_can() {
     let scratch = Scratch::new();
-    if !other_users(&scratch) {
+    if !user::available(&scratch) {
         return;
     }
     let path_entry = installed(&scratch, "site-packages");
@@ -262,7 +253,7 @@ fn a_root_that_can_t_be_written_is_said_once_and_made_up_for_once_it_can() {
 #[test]
 fn a_path_entry_that_can_t_be_read_is_said_once_and_followed_once_it_can() {
     let scratch = Scratch::new();
-    if !other_users(&scratch) {
+    if !user::available(&scratch) {
         return;
     }
     ALICE.directory(&scratch, "root");
