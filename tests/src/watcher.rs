@@ -107,6 +107,27 @@ impl Watcher {
         kill_process(self.pid(), signal).unwrap();
     }
 
+    /// Stops all its threads, until it is sent `SIGCONT`. One that is just about to read events
+    /// reads them first, so this waits until none does anything any more.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+        wait_until(PATIENCE, "all threads stop", || {
+            let running = self.threads_that_run();
+            holds(running.is_empty(), format!("these run: {running:?}"))
+        });
+    }
+
+    /// What `/proc` says of each thread that is not stopped.
+    fn threads_that_run(&self) -> Vec<String> {
+        let tasks = format!("/proc/{}/task", self.pid().as_raw_nonzero());
+        let tasks = fs::read_dir(tasks).unwrap();
+        let stats =
+            tasks.map(|task| fs::read_to_string(task.unwrap().path().join("stat")).unwrap());
+        // The state stands behind the name, which is in parentheses and may have any in it.
+        let is_stopped = |stat: &String| stat.rsplit(')').next().unwrap().starts_with(" T");
+        stats.filter(|stat| !is_stopped(stat)).collect()
+    }
+
     /// All that it said so far.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap()).into_owned()

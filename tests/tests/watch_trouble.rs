@@ -67,7 +67,7 @@ fn lost_events_make_it_look_at_everything() {
         );
     }
 
-    watcher.signal(Signal::STOP);
+    watcher.pause();
     for number in 0..kept / EVENTS_OF_A_FILE + 1000 {
         let file = busy.join(format!("{number}"));
         fs::write(&file, "").unwrap();
@@ -373,7 +373,7 @@ fn a_queue_of_events_that_is_short_is_said_to_be_so() {
         };
         watched.watch(&[])
     };
-    watcher.signal(Signal::STOP);
+    watcher.pause();
     for number in 0..20 {
         fs::write(path_entry.join(format!("{number}")), "").unwrap();
     }
