@@ -17,6 +17,7 @@ pub mod mount;
 pub mod oracle;
 pub mod process;
 pub mod reader;
+pub mod rpm;
 pub mod scene;
 pub mod skip;
 pub mod strace;
