@@ -249,7 +249,8 @@ impl Kit {
         Ok(kit)
     }
 
-    fn machine(&self) -> PathBuf {
+    /// The root of a system where packages are built.
+    pub fn machine(&self) -> PathBuf {
         self.directory.join("machine")
     }
 
@@ -297,7 +298,8 @@ impl Kit {
     }
 }
 
-fn repository() -> &'static Path {
+/// The root of the repository.
+pub fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
@@ -321,7 +323,7 @@ fn rpmbuild(top: &Path) -> Command {
 }
 
 /// The packages below a directory in which `rpmbuild` worked.
-fn built(top: &Path) -> Vec<PathBuf> {
+pub fn built(top: &Path) -> Vec<PathBuf> {
     let mut packages: Vec<PathBuf> = walkdir::WalkDir::new(top.join("RPMS"))
         .into_iter()
         .filter_map(Result::ok)
@@ -401,7 +403,7 @@ impl System {
     }
 
     fn furnish(&self) {
-        for program in ["/bin/sh", "/bin/rm"] {
+        for program in ["/bin/sh", "/usr/bin/find"] {
             self.add_program(Path::new(program), Path::new(program));
         }
         process::succeed(rpm(&self.root).arg("--initdb"));
