@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-use crate::environment::{Scratch, entries, is_root};
+use crate::environment::{Scratch, entries, is_root, set_mode};
 use crate::judge::{self, Entry};
+use crate::reader::Reader;
 use crate::skip::{missing, skip};
 use crate::{binary, process};
 
@@ -379,7 +380,7 @@ impl System {
         let system = Self::empty("root");
         // For the package's own programs, which nothing else brings here.
         system.add_libraries(&kit.program());
-        system.install(&[kit.command.clone()]);
+        system.install(std::slice::from_ref(&kit.command));
         system
     }
 
@@ -500,6 +501,52 @@ impl System {
     /// What the command answers on this system.
     pub fn answers(&self, mode: &str) -> Vec<Entry> {
         entries(&mut self.query(mode))
+    }
+
+    /// The Python reader on this system, from within: by an interpreter that it borrows, which only the reader's
+    /// own process sees. Nothing where there is none that lies outside the directories of the system.
+    pub fn reader(&self) -> Option<Reader> {
+        const SCRIPT: &str =
+            "import os, sys; print(sys.base_prefix); print(os.path.realpath(sys.executable))";
+        let output = process::succeed(Command::new(judge::python()).args(["-I", "-c", SCRIPT]));
+        let said = process::stdout(&output);
+        let (prefix, python) = said.trim().split_once('\n').unwrap();
+        if prefix.starts_with("/usr") || prefix == "/" {
+            skip("the Python reader on an rpm system: CPython lies in /usr");
+            return None;
+        }
+        let linked = process::stdout(&process::succeed(Command::new("ldd").arg(python)));
+        let mut borrowed: Vec<PathBuf> = linked
+            .split_whitespace()
+            .filter(|word| word.starts_with('/') && !word.starts_with(prefix))
+            .filter_map(|library| Some(Path::new(library).parent()?.to_owned()))
+            .collect();
+        borrowed.push(prefix.into());
+        borrowed.push(repository().canonicalize().unwrap());
+        borrowed.sort();
+        borrowed.dedup();
+        let mut script = "#!/bin/sh\nexec unshare --mount sh -ec '\n".to_owned();
+        for directory in borrowed {
+            let here = self.at(directory.to_str().unwrap());
+            fs::create_dir_all(&here).unwrap();
+            let (directory, here) = (directory.display(), here.display());
+            script += &format!("mount --bind {directory} {here}\n");
+        }
+        script += &format!(
+            "exec chroot {} {python} \"$@\"' sh \"$@\"\n",
+            self.root.display()
+        );
+        let wrapper = self.scratch.join("python");
+        fs::write(&wrapper, script).unwrap();
+        set_mode(&wrapper, 0o755);
+        if !process::finish(Command::new(&wrapper).args(["-I", "-c", "pass"]))
+            .status
+            .success()
+        {
+            skip("the Python reader on an rpm system: mounts of its own are not to be had");
+            return None;
+        }
+        Some(Reader::start(&wrapper))
     }
 
     /// What CPython answers of this system.

@@ -16,6 +16,7 @@ use std::process::Command;
 use epcache_tests::environment::{Scratch, copy_tree, files_below};
 use epcache_tests::judge::Entry;
 use epcache_tests::process;
+use epcache_tests::reader::{Place, Reader};
 use epcache_tests::rpm::{
     Kit, Package, SITE, SYSTEM_ROOT, System, VENDOR_ROOT, Way, built, contents, kit,
 };
@@ -80,6 +81,31 @@ fn assert_agrees(system: &System, truth: &[Entry], place: &str) {
     }
 }
 
+/// The Python reader too, with what it knows from before and then as in a fresh process.
+fn assert_reader_right(reader: &mut Reader, system: &System, trigger: bool, place: &str) {
+    let truth = system.truth();
+    for mode in ["exact", "fast"] {
+        for knowledge in ["remembering", "fresh"] {
+            if knowledge == "fresh" {
+                reader.forget().unwrap();
+            }
+            let asked = Place {
+                sys_path: &[SITE.into()],
+                cwd: Path::new("/"),
+                cache: Path::new(if trigger { SYSTEM_ROOT } else { VENDOR_ROOT }),
+                mode,
+            };
+            let mut replies = reader.ask(&asked, &[vec![]]).unwrap();
+            let points = replies.remove(0).entry_points;
+            let answer: Vec<Entry> = points.into_iter().map(Entry::from).collect();
+            assert_eq!(
+                answer, truth,
+                "{place}: the Python reader, {knowledge}, mode {mode}"
+            );
+        }
+    }
+}
+
 /// The mirror files of the packages and nothing else are in the vendor root.
 fn assert_ships(system: &System, installed: &[Package], way: Way, place: &str) {
     let mut expected: Vec<PathBuf> = match way {
@@ -111,9 +137,13 @@ fn through_all_steps(kit: &Kit, way: Way, trigger: bool) {
     } else {
         System::without_trigger(kit)
     };
-    let check = |installed: &[Package], step: &str| {
+    let mut reader = system.reader();
+    let mut check = |installed: &[Package], step: &str| {
         let place = format!("{way:?}, trigger {trigger}, after {step}");
         assert_right(&system, installed, &place);
+        if let Some(reader) = &mut reader {
+            assert_reader_right(reader, &system, trigger, &place);
+        }
         assert_ships(&system, installed, way, &place);
         if trigger && !installed.is_empty() {
             let fresh = ("fresh".to_owned(), "system".to_owned());
@@ -337,7 +367,7 @@ fn the_command_comes_to_a_system_and_goes_from_it_and_leaves_nothing() {
     let system = System::without_trigger(kit);
     let packages = Package::three("1.0", 1, "one:main");
     system.install(&Built::new(kit, Way::Nothing).all(&packages));
-    system.install(&[kit.command.clone()]);
+    system.install(std::slice::from_ref(&kit.command));
     // What was there before is synced when the trigger comes.
     assert_right(&system, &packages, "the command came");
     assert_eq!(status(&system), ("fresh".to_owned(), "system".to_owned()));
@@ -345,7 +375,7 @@ fn the_command_comes_to_a_system_and_goes_from_it_and_leaves_nothing() {
     assert!(!system.at(SYSTEM_ROOT).exists());
     assert_right(&system, &packages, "the command went");
 
-    system.install(&[kit.command.clone()]);
+    system.install(std::slice::from_ref(&kit.command));
     system.remove(&["epcache", "python3-plain", "python3-eggy", "python3-quiet"]);
     assert!(!system.at(SYSTEM_ROOT).exists(), "all in one transaction");
 }
