@@ -214,7 +214,7 @@ impl Kit {
                 ]),
         );
         process::succeed(
-            rpmbuild(&top)
+            rpmbuild(&top, None)
                 .arg("--define")
                 .arg(format!("epcache_binary {}", binary().display()))
                 .args(["--nodeps", "-bb"])
@@ -276,25 +276,27 @@ impl Kit {
         fs::write(&file, spec).unwrap();
         let machine = self.machine();
         let libraries = machine.join("usr/lib/rpm");
-        let mut rpmbuild = rpmbuild(top);
-        rpmbuild
-            .arg("--load")
-            .arg(libraries.join("macros.d/macros.epcache"));
-        rpmbuild
-            .arg("--define")
-            .arg(format!("__epcache {}", self.program().display()));
-        if policy {
-            let brp = libraries.join("brp-epcache");
-            let lua = libraries.join("lua/epcache.lua");
-            rpmbuild
-                .arg("--load")
-                .arg(libraries.join("macros.d/macros.epcache-brp"))
-                .arg("--define")
-                .arg(format!("__brp_epcache {}", brp.display()))
-                .arg("--define")
-                .arg(format!("__epcache_lua {}", lua.display()))
-                .env("EPCACHE", self.program());
+        // In the order in which rpm reads them where they are installed.
+        let policies = if policy {
+            machine.join("etc/rpm/macros.*")
+        } else {
+            PathBuf::new()
+        };
+        let policies = policies.display();
+        let macros = format!(
+            "/usr/lib/rpm/macros:{}/macros.d/macros.*:/usr/lib/rpm/platform/%{{_target}}/macros:{policies}",
+            libraries.display()
+        );
+        let mut rpmbuild = rpmbuild(top, Some(&macros));
+        for (name, path) in [
+            ("__epcache", self.program()),
+            ("__brp_epcache", libraries.join("brp-epcache")),
+            ("__epcache_lua", libraries.join("lua/epcache.lua")),
+        ] {
+            let path = path.display();
+            rpmbuild.arg("--define").arg(format!("{name} {path}"));
         }
+        rpmbuild.env("EPCACHE", self.program());
         process::finish(rpmbuild.arg("-bb").arg(file))
     }
 }
@@ -304,10 +306,14 @@ pub fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// `rpmbuild` below a directory, told to build the same each time.
-fn rpmbuild(top: &Path) -> Command {
+/// `rpmbuild` below a directory, told to build the same each time; with the machine's macros, or those of a list of files.
+fn rpmbuild(top: &Path, macros: Option<&str>) -> Command {
     fs::create_dir_all(top).unwrap();
     let mut rpmbuild = Command::new("rpmbuild");
+    if let Some(macros) = macros {
+        // Before all else: the first definition has rpm read its files.
+        rpmbuild.arg("--macros").arg(macros);
+    }
     rpmbuild.env("HOME", top).env("LC_ALL", "C.UTF-8");
     rpmbuild.env("SOURCE_DATE_EPOCH", EPOCH);
     for define in [
