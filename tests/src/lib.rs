@@ -10,6 +10,7 @@
 )]
 
 pub mod command;
+pub mod deb;
 pub mod environment;
 pub mod generate;
 pub mod judge;

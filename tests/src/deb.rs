@@ -1,0 +1,715 @@
+//! Debian's packages and systems: packages built by its own tools, systems made by `debootstrap`
+//! in a scratch directory, and that system's own Python as the judge of what is installed there.
+//!
+//! Nothing of the machine's own system is touched: what runs, runs in a root directory, with mounts
+//! and processes of its own that go with it.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::environment::{Scratch, is_root, set_mode};
+use crate::oracle::{Answer, Oracle, Truth};
+use crate::skip::{missing, skip};
+use crate::{binary, process};
+
+/// How long the packages of a small system may take to arrive and be unpacked.
+const DEBOOTSTRAP_LIMIT: Duration = Duration::from_secs(300);
+/// How long `apt-get` may take for what a test wants installed.
+const APT_LIMIT: Duration = Duration::from_secs(300);
+
+/// Which Debian, where this machine is none. The command is linked with the machine's C library, so
+/// what the machine has itself is what it can run on.
+const SUITE: &str = "bookworm";
+
+/// The command and the Python reader, as who has not installed our package may have them.
+const TOOLS: &str = "opt/epcache";
+
+/// Where programs are in a Debian system.
+const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The site directory of Debian's packages.
+pub const DIST_PACKAGES: &str = "/usr/lib/python3/dist-packages";
+
+/// What a program in the system sees: a mount namespace in which `/proc` is that of its own process
+/// namespace. Both end with the program, also if the test is killed. Arguments: the root directory, the program.
+const ENTER: &str =
+    r#"mount -t proc proc "$1/proc" && root=$1 && shift && exec chroot "$root" "$@""#;
+
+/// What a fresh Python of the system asks the Python reader. Arguments: the path entries.
+const READER: &str = r#"
+import sys
+sys.path.insert(0, "/opt/epcache/python")
+import epcache, json
+sys.path[:] = sys.argv[1:]
+print(json.dumps([[e.group, e.name, e.value] for e in epcache.entry_points()]))
+"#;
+
+// ---- systems
+
+/// A Debian system with a Python in it, as an archive from which any number can be made.
+pub struct Debian {
+    archive: PathBuf,
+}
+
+/// The system, made below `directory` (`CARGO_TARGET_TMPDIR`), where an earlier run may have left
+/// it; nothing where it is not to be had, which is said.
+pub fn debian(directory: &Path) -> Option<&'static Debian> {
+    static DEBIAN: OnceLock<Result<Debian, String>> = OnceLock::new();
+    if !can_enter() {
+        return None;
+    }
+    match DEBIAN.get_or_init(|| Debian::at(directory)) {
+        Ok(debian) => Some(debian),
+        Err(reason) => {
+            missing(reason);
+            None
+        }
+    }
+}
+
+/// Whether this user, on this machine, can have root directories; says so where not.
+fn can_enter() -> bool {
+    if !is_root() {
+        skip("a Debian system is made by root only");
+        return false;
+    }
+    let mut namespaces = Command::new("unshare");
+    namespaces.args(["--mount", "--pid", "--fork", "true"]);
+    let tried = namespaces.output();
+    let can = tried.is_ok_and(|output| output.status.success());
+    if !can {
+        skip("a Debian system: mounts and processes of a test's own are not to be had");
+    }
+    can
+}
+
+/// The release that this machine is, if it is a Debian.
+fn suite() -> String {
+    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let value = |key: &str| {
+        let line = release.lines().find_map(|line| line.strip_prefix(key));
+        line.map(|value| value.trim_matches('"').to_owned())
+    };
+    match (value("ID="), value("VERSION_CODENAME=")) {
+        (Some(id), Some(codename)) if id == "debian" => codename,
+        _ => SUITE.to_owned(),
+    }
+}
+
+impl Debian {
+    fn at(directory: &Path) -> Result<Self, String> {
+        let suite = suite();
+        let archive = directory.join(format!("debian-{suite}.tar"));
+        if archive.exists() {
+            return Ok(Self { archive });
+        }
+        let scratch = Scratch::new();
+        let root = scratch.join("root");
+        let mut debootstrap = Command::new("debootstrap");
+        debootstrap
+            .args(["--variant=minbase", "--include=python3"])
+            .arg(&suite)
+            .arg(&root);
+        if Command::new("debootstrap")
+            .arg("--version")
+            .output()
+            .is_err()
+        {
+            return Err(
+                "there is no debootstrap, so no package is installed (Debian: debootstrap)"
+                    .to_owned(),
+            );
+        }
+        let output = process::finish_within(&mut debootstrap, DEBOOTSTRAP_LIMIT);
+        if !output.status.success() {
+            let said = process::stdout(&output) + &process::stderr(&output);
+            let line = said.lines().last().unwrap_or_default();
+            return Err(format!("no Debian {suite} is to be had: {line}"));
+        }
+        settle(&root);
+        // Complete, or not there: another run may look for it.
+        let part = directory.join(format!("debian-{suite}.{}", std::process::id()));
+        process::succeed(
+            Command::new("tar")
+                .args(["--numeric-owner", "-C"])
+                .arg(&root)
+                .arg("-cf")
+                .arg(&part)
+                .arg("."),
+        );
+        fs::rename(&part, &archive).unwrap();
+        Ok(Self { archive })
+    }
+
+    /// A system of a test's own.
+    pub fn root(&self) -> Root {
+        let scratch = Scratch::new();
+        let directory = scratch.join("root");
+        fs::create_dir(&directory).unwrap();
+        process::succeed(
+            Command::new("tar")
+                .args(["--numeric-owner", "-C"])
+                .arg(&directory)
+                .arg("-xf")
+                .arg(&self.archive),
+        );
+        let tools = directory.join(TOOLS);
+        fs::create_dir_all(&tools).unwrap();
+        copy(binary(), &tools.join("epcache"));
+        let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("../python");
+        copy(&package, &tools.join("python"));
+        // Root's own in there, as if it had been installed.
+        process::succeed(Command::new("chown").arg("-R").arg("0:0").arg(&tools));
+
+        let python = scratch.join("python");
+        let script = format!(
+            "#!/bin/sh\nexec chroot '{}' /usr/bin/python3 \"$@\"\n",
+            directory.display()
+        );
+        fs::write(&python, script).unwrap();
+        set_mode(&python, 0o755);
+        let mut root = Root {
+            oracle: Oracle::start(&python),
+            scratch,
+            directory,
+            sys_path: Vec::new(),
+        };
+        let mut question = root.command("python3");
+        question.args(["-I", "-c", r#"import sys; print("\n".join(sys.path))"#]);
+        let said = process::stdout(&process::succeed(&mut question));
+        root.sys_path = said.lines().map(str::to_owned).collect();
+        assert!(root.sys_path.iter().any(|item| item == DIST_PACKAGES));
+        root
+    }
+}
+
+/// Makes a new system one to install things on: what it downloads from where this machine does,
+/// starting no services, and without what only takes space.
+fn settle(root: &Path) {
+    let mut settings = String::from("Acquire::Languages \"none\";\n");
+    let dump = Command::new("apt-config")
+        .args(["dump", "Acquire"])
+        .output();
+    let dump = dump
+        .map(|output| process::stdout(&output))
+        .unwrap_or_default();
+    for line in dump.lines() {
+        let asked = ["http::", "https::", "Check-", "Retries"];
+        if asked.iter().any(|name| {
+            line[..]
+                .strip_prefix("Acquire::")
+                .is_some_and(|it| it.starts_with(name))
+        }) {
+            settings.push_str(line);
+            settings.push('\n');
+        }
+    }
+    fs::write(root.join("etc/apt/apt.conf.d/99tests"), settings).unwrap();
+    // No power will fail that would be survived.
+    fs::write(root.join("etc/dpkg/dpkg.cfg.d/tests"), "force-unsafe-io\n").unwrap();
+    let policy = root.join("usr/sbin/policy-rc.d");
+    fs::write(&policy, "#!/bin/sh\nexit 101\n").unwrap();
+    set_mode(&policy, 0o755);
+    let mut clean = Command::new("chroot");
+    process::succeed(clean.arg(root).args(["apt-get", "clean"]));
+    for directory in ["usr/share/locale", "usr/share/man"] {
+        for child in fs::read_dir(root.join(directory)).unwrap() {
+            fs::remove_dir_all(child.unwrap().path()).ok();
+        }
+    }
+}
+
+/// Not `fs::copy`: a child that another test starts meanwhile would have inherited a program open
+/// for writing, and nobody can run it then (ETXTBSY).
+fn copy(from: &Path, to: &Path) {
+    process::succeed(Command::new("cp").arg("-rL").arg(from).arg(to));
+}
+
+/// A Debian system in a scratch directory, and its Python, running.
+pub struct Root {
+    scratch: Scratch,
+    directory: PathBuf,
+    oracle: Oracle,
+    /// Of the system's Python.
+    sys_path: Vec<String>,
+}
+
+impl Root {
+    /// Where a path of the system is on this machine.
+    pub fn join(&self, path: &str) -> PathBuf {
+        self.directory.join(path.trim_start_matches('/'))
+    }
+
+    /// A program of the system, to be run in it.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("unshare");
+        for name in [
+            "EPCACHE_PATH",
+            "EPCACHE_MODE",
+            "PYTHONPATH",
+            "PYTHONHOME",
+            "XDG_CACHE_HOME",
+            "XDG_CONFIG_HOME",
+            "TMPDIR",
+        ] {
+            command.env_remove(name);
+        }
+        command
+            .args([
+                "--mount",
+                "--pid",
+                "--fork",
+                "--kill-child",
+                "sh",
+                "-c",
+                ENTER,
+                "sh",
+            ])
+            .arg(&self.directory)
+            .arg(program)
+            .env("PATH", SEARCH_PATH)
+            .env("HOME", "/root")
+            .env("LC_ALL", "C.UTF-8")
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            // The background process would be ended with the one that asks, somewhere in its work.
+            .env("EPCACHE_ON_STALE", "ignore")
+            .current_dir("/");
+        command
+    }
+
+    /// `dpkg` with packages that are files of this machine.
+    pub fn dpkg(&self, options: &[&str], packages: &[impl AsRef<Path>]) -> Command {
+        let incoming = self.join("incoming");
+        fs::create_dir_all(&incoming).unwrap();
+        let mut dpkg = self.command("dpkg");
+        dpkg.args(options);
+        for package in packages {
+            let name = package.as_ref().file_name().unwrap();
+            fs::copy(package, incoming.join(name)).unwrap();
+            dpkg.arg(Path::new("/incoming").join(name));
+        }
+        dpkg
+    }
+
+    /// Installs packages that are files of this machine, which must succeed; gives what was said.
+    pub fn install(&self, packages: &[impl AsRef<Path>]) -> String {
+        said(&process::succeed(&mut self.dpkg(&["--install"], packages)))
+    }
+
+    /// `apt-get`, which must succeed, without questions and recommendations; gives what was said.
+    pub fn apt_get(&self, arguments: &[&str]) -> String {
+        let output = self.try_apt_get(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", said(&output));
+        said(&output)
+    }
+
+    /// The same, that may fail.
+    pub fn try_apt_get(&self, arguments: &[&str]) -> Output {
+        fs::copy("/etc/resolv.conf", self.join("etc/resolv.conf")).ok();
+        let mut apt = self.command("apt-get");
+        apt.args(["--quiet", "--assume-yes", "--no-install-recommends"]);
+        process::finish_within(apt.args(arguments), APT_LIMIT)
+    }
+
+    /// The command, which nobody installed in this system, with the path entries of its Python.
+    pub fn epcache(&self, arguments: &[&str]) -> Command {
+        let mut epcache = self.command(Path::new("/").join(TOOLS).join("epcache"));
+        epcache.args(arguments);
+        for path_entry in &self.sys_path {
+            epcache.args(["--path", path_entry]);
+        }
+        epcache
+    }
+
+    /// `epcache query` for everything, as it is to be run.
+    pub fn query(&self) -> Command {
+        self.epcache(&["query", "--format", "jsonl"])
+    }
+
+    /// The Python reader, asked for everything by a fresh process of the system's Python.
+    pub fn reader(&self) -> Command {
+        let mut reader = self.command("python3");
+        reader
+            .args(["-I", "-S", "-B", "-c", READER])
+            .args(&self.sys_path);
+        reader
+    }
+
+    /// What such a query says.
+    pub fn answers(&self, output: &Output) -> Vec<Answer> {
+        assert!(
+            matches!(output.status.code(), Some(0 | 1)),
+            "{}",
+            said(output)
+        );
+        let text = process::stdout(output);
+        text.lines()
+            .map(|line| Answer::from_command(line).unwrap())
+            .collect()
+    }
+
+    /// What the system's Python says.
+    pub fn truth(&mut self) -> Vec<Answer> {
+        let Truth {
+            entry_points,
+            raises,
+            ..
+        } = self.oracle.ask(&self.sys_path, Path::new("/"));
+        assert!(raises.is_empty(), "{raises:?}");
+        entry_points
+    }
+
+    /// Compares the command and the Python reader with the system's Python, and gives its answer.
+    pub fn check(&mut self, place: &str) -> Vec<Answer> {
+        let truth = self.truth();
+        let answer = self.answers(&process::finish(&mut self.query()));
+        assert_eq!(answer, truth, "{place}: the command");
+        let said = process::succeed(&mut self.reader()).stdout;
+        let read: Vec<[String; 3]> = serde_json::from_slice(&said).unwrap();
+        let expected: Vec<[String; 3]> = truth
+            .iter()
+            .map(|it| [it.group.clone(), it.name.clone(), it.value.clone()])
+            .collect();
+        assert_eq!(read, expected, "{place}: the Python reader");
+        truth
+    }
+
+    /// What `epcache status` says about the site directory of Debian's packages: its state, and
+    /// which root answers.
+    pub fn status(&self) -> (String, String) {
+        let output = process::succeed(&mut self.epcache(&["status", "--format", "jsonl"]));
+        let line = process::stdout(&output)
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap())
+            .find(|line| line["path_entry"] == DIST_PACKAGES)
+            .unwrap();
+        let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
+        (text("state"), text("answered_by"))
+    }
+
+    /// Everything in the system, but for what package managers write about their own work.
+    pub fn everything(&self) -> Vec<String> {
+        let ours = [
+            "var/lib/dpkg",
+            "var/log",
+            "var/cache/apt",
+            "var/lib/apt",
+            "incoming",
+            "var/cache/debconf",
+            "proc",
+        ];
+        let mut found: Vec<String> = walkdir::WalkDir::new(&self.directory)
+            .into_iter()
+            .map(|entry| entry.unwrap())
+            .map(|entry| {
+                entry
+                    .path()
+                    .strip_prefix(&self.directory)
+                    .unwrap()
+                    .to_owned()
+            })
+            .filter(|path| !ours.iter().any(|it| path.starts_with(it)))
+            .map(|path| path.display().to_string())
+            .collect();
+        found.sort();
+        found
+    }
+
+    /// A directory for the test's own files.
+    pub fn scratch(&self) -> &Scratch {
+        &self.scratch
+    }
+}
+
+/// All that a program said.
+pub fn said(output: &Output) -> String {
+    process::stdout(output) + &process::stderr(output)
+}
+
+// ---- packages
+
+/// How a package comes to have mirror files.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Way {
+    /// By a line in `debian/rules`.
+    ByHand,
+    /// By the debhelper sequence.
+    Helper,
+    /// It has none.
+    Neither,
+}
+
+/// All of them.
+pub const WAYS: [Way; 3] = [Way::ByHand, Way::Helper, Way::Neither];
+
+/// A Python package's source, of which a Debian package is made.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The name of the distribution and of its module; the package is `python3-` and that.
+    pub name: &'static str,
+    /// Its version, and before a hyphen and a 1 that of the package.
+    pub version: &'static str,
+    /// `dist-info` or `egg-info`.
+    pub kind: &'static str,
+    /// What is in `entry_points.txt`, if there is one.
+    pub entry_points: Option<String>,
+}
+
+impl Source {
+    /// The name of the metadata directory.
+    pub fn metadata_dir(&self) -> String {
+        format!("{}-{}.{}", self.name, self.version, self.kind)
+    }
+
+    /// The mirror file of the package, as the system names it.
+    pub fn mirror_file(&self) -> String {
+        format!(
+            "/usr/share/epcache{DIST_PACKAGES}/{}.txt",
+            self.metadata_dir()
+        )
+    }
+
+    /// The name of the package.
+    pub fn package(&self) -> String {
+        format!("python3-{}", self.name)
+    }
+
+    fn write(&self, directory: &Path, way: Way) {
+        let metadata = directory.join(self.metadata_dir());
+        fs::create_dir_all(&metadata).unwrap();
+        fs::create_dir_all(directory.join("debian/source")).unwrap();
+        let (name, version) = (self.name, self.version);
+        let headers = format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n");
+        let file = if self.kind == "dist-info" {
+            "METADATA"
+        } else {
+            "PKG-INFO"
+        };
+        fs::write(metadata.join(file), headers).unwrap();
+        if let Some(text) = &self.entry_points {
+            fs::write(metadata.join("entry_points.txt"), text).unwrap();
+        }
+        fs::write(directory.join(format!("{name}.py")), "main = print\n").unwrap();
+
+        let debian = |file: &str, text: String| {
+            fs::write(directory.join("debian").join(file), text).unwrap();
+        };
+        let package = self.package();
+        // The two ways to ask for a sequence.
+        let (dependency, option) = match (way, self.kind) {
+            (Way::Helper, "egg-info") => (", dh-sequence-epcache", ""),
+            (Way::Helper, _) => (", dh-epcache", " --with epcache"),
+            _ => ("", ""),
+        };
+        debian("source/format", "3.0 (quilt)\n".to_owned());
+        debian(
+            "changelog",
+            format!(
+                "{name} ({version}-1) unstable; urgency=medium\n\n  * A test. (Closes: #1)\n\n \
+                 -- A Packager <packager@packages.test>  Sat, 01 Jan 2022 00:00:00 +0000\n"
+            ),
+        );
+        debian(
+            "control",
+            format!(
+                "Source: {name}\nSection: python\nPriority: optional\n\
+                 Maintainer: A Packager <packager@packages.test>\n\
+                 Build-Depends: debhelper-compat (= 13){dependency}\nStandards-Version: 4.6.2\n\
+                 Rules-Requires-Root: no\n\n\
+                 Package: {package}\nArchitecture: all\nDepends: python3:any, ${{misc:Depends}}\n\
+                 Description: entry points for a test, named {name}\n \
+                 This package is installed, upgraded and removed, and has no other use.\n"
+            ),
+        );
+        debian(
+            "copyright",
+            "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\n\
+             Files: *\nCopyright: 2022 A Packager\nLicense: Expat\n This is a test.\n"
+                .to_owned(),
+        );
+        debian(
+            "install",
+            format!(
+                "{name}.py {DIST_PACKAGES}\n{} {DIST_PACKAGES}\n",
+                self.metadata_dir()
+            )
+            .replace(" /", " "),
+        );
+        let mut rules = format!("#!/usr/bin/make -f\n%:\n\tdh $@{option}\n");
+        if way == Way::ByHand {
+            let source = match self.entry_points {
+                Some(_) => format!("-p {}/entry_points.txt", self.metadata_dir()),
+                None => "/dev/null".to_owned(),
+            };
+            let target = format!("debian/{package}{}", self.mirror_file());
+            rules +=
+                &format!("\nexecute_after_dh_install:\n\tinstall -D -m 644 {source} {target}\n");
+        }
+        debian("rules", rules);
+        set_mode(&directory.join("debian/rules"), 0o755);
+    }
+}
+
+/// Debian's tools for building packages, and ours, in a directory of their own.
+pub struct Builder {
+    scratch: Scratch,
+    /// The tool's own packages.
+    pub epcache: PathBuf,
+    /// The debhelper sequence.
+    pub dh_epcache: PathBuf,
+}
+
+/// The builder that the tests of a process share; nothing where it lacks a program, which is said.
+pub fn builder() -> Option<&'static Builder> {
+    static BUILDER: OnceLock<Result<Builder, String>> = OnceLock::new();
+    match BUILDER.get_or_init(Builder::new) {
+        Ok(builder) => Some(builder),
+        Err(reason) => {
+            missing(reason);
+            None
+        }
+    }
+}
+
+impl Builder {
+    fn new() -> Result<Self, String> {
+        for (program, package) in [("dpkg-buildpackage", "dpkg-dev"), ("dh", "debhelper")] {
+            let found = Command::new(program).arg("--help").output();
+            if !found.is_ok_and(|output| output.status.success()) {
+                return Err(format!(
+                    "there is no {program}, so no package is built (Debian: {package})"
+                ));
+            }
+        }
+        let scratch = Scratch::new();
+        let [epcache, dh_epcache] = build_epcache(&scratch.join("epcache"));
+        // As it is once installed: nothing of the machine's own packages is touched.
+        process::succeed(
+            Command::new("dpkg-deb")
+                .arg("-x")
+                .arg(&dh_epcache)
+                .arg(scratch.join("tools")),
+        );
+        let programs = scratch.join("tools/usr/bin");
+        std::os::unix::fs::symlink(binary(), programs.join("epcache")).unwrap();
+        Ok(Self {
+            scratch,
+            epcache,
+            dh_epcache,
+        })
+    }
+
+    /// The directory of everything that is built.
+    pub fn scratch(&self) -> &Scratch {
+        &self.scratch
+    }
+
+    /// Builds a package in a new directory of this name; gives the package.
+    pub fn build(&self, source: &Source, way: Way, name: &str) -> PathBuf {
+        let directory = self.scratch.join(name);
+        let tree = directory.join("source");
+        source.write(&tree, way);
+        process::succeed(&mut self.buildpackage(&tree));
+        directory.join(format!("{}_{}-1_all.deb", source.package(), source.version))
+    }
+
+    /// `dpkg-buildpackage` of a source tree, with our sequence at hand.
+    pub fn buildpackage(&self, tree: &Path) -> Command {
+        let tools = self.scratch.join("tools");
+        let mut command = buildpackage(tree);
+        let path = std::env::var("PATH").unwrap_or_default();
+        command
+            .env(
+                "PATH",
+                format!("{}:{path}", tools.join("usr/bin").display()),
+            )
+            .env("PERL5LIB", tools.join("usr/share/perl5"))
+            .env(
+                "DH_AUTOSCRIPTDIR",
+                tools.join("usr/share/debhelper/autoscripts"),
+            );
+        command
+    }
+}
+
+/// `dpkg-buildpackage` for the binary packages, without a signature. What it depends on it is not
+/// asked, as ours is not installed.
+fn buildpackage(tree: &Path) -> Command {
+    let mut command = Command::new("dpkg-buildpackage");
+    command
+        .args(["--build=binary", "--no-sign", "--no-check-builddeps"])
+        .env("LC_ALL", "C.UTF-8")
+        // A debug build of the command is large.
+        .env("DPKG_DEB_COMPRESSOR_TYPE", "gzip")
+        .env("DEB_BUILD_OPTIONS", "noautodbgsym")
+        .env_remove("SOURCE_DATE_EPOCH")
+        .current_dir(tree);
+    command
+}
+
+/// Builds the tool's packages in a new directory, around the command that is there already.
+pub fn build_epcache(directory: &Path) -> [PathBuf; 2] {
+    let tree = directory.join("source");
+    fs::create_dir_all(&tree).unwrap();
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    // All that a build around a command takes.
+    for name in ["packaging", "docs", "README.md", "CHANGELOG.md"] {
+        copy(&repository.join(name), &tree.join(name));
+    }
+    copy(&repository.join("packaging/debian"), &tree.join("debian"));
+    let mut command = buildpackage(&tree);
+    command
+        .env("EPCACHE_BINARY", binary())
+        .env("DEB_BUILD_PROFILES", "pkg.epcache.prebuilt");
+    process::succeed(&mut command);
+    let mut packages: Vec<PathBuf> = fs::read_dir(directory)
+        .unwrap()
+        .map(|child| child.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|it| it == "deb"))
+        .collect();
+    packages.sort();
+    let [dh_epcache, epcache] = packages.try_into().expect("two packages");
+    [epcache, dh_epcache]
+}
+
+/// What is in a package: each path with its mode, owner, size and time, as `dpkg-deb` prints it.
+pub fn payload(package: &Path) -> Vec<String> {
+    let output = process::succeed(Command::new("dpkg-deb").arg("-c").arg(package));
+    process::stdout(&output)
+        .lines()
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The files (not the directories) of a package, sorted.
+pub fn files(package: &Path) -> Vec<String> {
+    let mut files: Vec<String> = payload(package)
+        .iter()
+        .filter(|line| !line.starts_with('d'))
+        .map(|line| line.split_whitespace().nth(5).unwrap()[1..].to_owned())
+        .collect();
+    files.sort();
+    files
+}
+
+/// The same package with another maintainer script.
+pub fn with_script(package: &Path, name: &str, script: &str, to: &Path) -> PathBuf {
+    let tree = to.join("tree");
+    process::succeed(Command::new("dpkg-deb").arg("-R").arg(package).arg(&tree));
+    fs::write(tree.join("DEBIAN").join(name), script).unwrap();
+    set_mode(&tree.join("DEBIAN").join(name), 0o755);
+    let changed = to.join("changed.deb");
+    process::succeed(
+        Command::new("dpkg-deb")
+            .args(["--root-owner-group", "-b"])
+            .arg(&tree)
+            .arg(&changed),
+    );
+    changed
+}
