@@ -511,7 +511,7 @@ impl Source {
         debian(
             "changelog",
             format!(
-                "{name} ({version}-1) unstable; urgency=medium\n\n  * A test. (Closes: #1)\n\n \
+                "{name} ({version}-1) unstable; urgency=medium\n\n  * A test. (Closes: #1000000)\n\n \
                  -- A Packager <packager@packages.test>  Sat, 01 Jan 2022 00:00:00 +0000\n"
             ),
         );
@@ -580,8 +580,8 @@ pub fn builder() -> Option<&'static Builder> {
 impl Builder {
     fn new() -> Result<Self, String> {
         for (program, package) in [("dpkg-buildpackage", "dpkg-dev"), ("dh", "debhelper")] {
-            let found = Command::new(program).arg("--help").output();
-            if !found.is_ok_and(|output| output.status.success()) {
+            // `dh` says something sensible in a source package only, but it can be started.
+            if Command::new(program).arg("--help").output().is_err() {
                 return Err(format!(
                     "there is no {program}, so no package is built (Debian: {package})"
                 ));
@@ -701,6 +701,7 @@ pub fn files(package: &Path) -> Vec<String> {
 /// The same package with another maintainer script.
 pub fn with_script(package: &Path, name: &str, script: &str, to: &Path) -> PathBuf {
     let tree = to.join("tree");
+    fs::create_dir_all(to).unwrap();
     process::succeed(Command::new("dpkg-deb").arg("-R").arg(package).arg(&tree));
     fs::write(tree.join("DEBIAN").join(name), script).unwrap();
     set_mode(&tree.join("DEBIAN").join(name), 0o755);
