@@ -176,7 +176,7 @@ impl Debian {
         set_mode(&python, 0o755);
         let mut root = Root {
             oracle: Oracle::start(&python),
-            scratch,
+            _scratch: scratch,
             directory,
             sys_path: Vec::new(),
         };
@@ -233,7 +233,8 @@ fn copy(from: &Path, to: &Path) {
 
 /// A Debian system in a scratch directory, and its Python, running.
 pub struct Root {
-    scratch: Scratch,
+    /// Holds the system, and goes with it.
+    _scratch: Scratch,
     directory: PathBuf,
     oracle: Oracle,
     /// Of the system's Python.
@@ -420,11 +421,6 @@ impl Root {
         found.sort();
         found
     }
-
-    /// A directory for the test's own files.
-    pub fn scratch(&self) -> &Scratch {
-        &self.scratch
-    }
 }
 
 /// All that a program said.
@@ -558,17 +554,18 @@ impl Source {
 
 /// Debian's tools for building packages, and ours, in a directory of their own.
 pub struct Builder {
-    scratch: Scratch,
+    directory: PathBuf,
     /// The tool's own packages.
     pub epcache: PathBuf,
     /// The debhelper sequence.
     pub dh_epcache: PathBuf,
 }
 
-/// The builder that the tests of a process share; nothing where it lacks a program, which is said.
-pub fn builder() -> Option<&'static Builder> {
+/// The builder that the tests of a process share, below `directory` (`CARGO_TARGET_TMPDIR`), where it
+/// removes what an earlier run built; nothing where it lacks a program, which is said.
+pub fn builder(directory: &Path) -> Option<&'static Builder> {
     static BUILDER: OnceLock<Result<Builder, String>> = OnceLock::new();
-    match BUILDER.get_or_init(Builder::new) {
+    match BUILDER.get_or_init(|| Builder::at(&directory.join("debian-packages"))) {
         Ok(builder) => Some(builder),
         Err(reason) => {
             missing(reason);
@@ -578,7 +575,7 @@ pub fn builder() -> Option<&'static Builder> {
 }
 
 impl Builder {
-    fn new() -> Result<Self, String> {
+    fn at(directory: &Path) -> Result<Self, String> {
         for (program, package) in [("dpkg-buildpackage", "dpkg-dev"), ("dh", "debhelper")] {
             // `dh` says something sensible in a source package only, but it can be started.
             if Command::new(program).arg("--help").output().is_err() {
@@ -587,32 +584,35 @@ impl Builder {
                 ));
             }
         }
-        let scratch = Scratch::new();
-        let [epcache, dh_epcache] = build_epcache(&scratch.join("epcache"));
+        if directory.exists() {
+            fs::remove_dir_all(directory).unwrap();
+        }
+        fs::create_dir_all(directory).unwrap();
+        let [epcache, dh_epcache] = build_epcache(&directory.join("epcache"));
         // As it is once installed: nothing of the machine's own packages is touched.
         process::succeed(
             Command::new("dpkg-deb")
                 .arg("-x")
                 .arg(&dh_epcache)
-                .arg(scratch.join("tools")),
+                .arg(directory.join("tools")),
         );
-        let programs = scratch.join("tools/usr/bin");
+        let programs = directory.join("tools/usr/bin");
         std::os::unix::fs::symlink(binary(), programs.join("epcache")).unwrap();
         Ok(Self {
-            scratch,
+            directory: directory.to_owned(),
             epcache,
             dh_epcache,
         })
     }
 
     /// The directory of everything that is built.
-    pub fn scratch(&self) -> &Scratch {
-        &self.scratch
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// Builds a package in a new directory of this name; gives the package.
     pub fn build(&self, source: &Source, way: Way, name: &str) -> PathBuf {
-        let directory = self.scratch.join(name);
+        let directory = self.directory.join(name);
         let tree = directory.join("source");
         source.write(&tree, way);
         process::succeed(&mut self.buildpackage(&tree));
@@ -621,7 +621,7 @@ impl Builder {
 
     /// `dpkg-buildpackage` of a source tree, with our sequence at hand.
     pub fn buildpackage(&self, tree: &Path) -> Command {
-        let tools = self.scratch.join("tools");
+        let tools = self.directory.join("tools");
         let mut command = buildpackage(tree);
         let path = std::env::var("PATH").unwrap_or_default();
         command

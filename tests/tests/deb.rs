@@ -208,10 +208,14 @@ fn packages_of(packages: &Packages, version: Version, way: Way) -> &[PathBuf] {
     &packages[&(version, position)]
 }
 
+fn the_builder() -> Option<&'static Builder> {
+    builder(Path::new(env!("CARGO_TARGET_TMPDIR")))
+}
+
 /// What every test of installed packages needs.
 fn scene() -> Option<(&'static Debian, &'static Builder, &'static Packages)> {
     let debian = debian(Path::new(env!("CARGO_TARGET_TMPDIR")))?;
-    let builder = builder()?;
+    let builder = the_builder()?;
     Some((debian, builder, packages(builder)))
 }
 
@@ -227,7 +231,7 @@ fn package_names() -> Vec<String> {
 
 #[test]
 fn a_package_has_the_mirror_files_of_its_own_distributions_and_nothing_else_more() {
-    let Some(builder) = builder() else { return };
+    let Some(builder) = the_builder() else { return };
     let packages = packages(builder);
     for version in VERSIONS {
         let [by_hand, helped, neither] = WAYS.map(|way| packages_of(packages, version, way));
@@ -267,7 +271,7 @@ fn a_package_has_the_mirror_files_of_its_own_distributions_and_nothing_else_more
 
 #[test]
 fn two_builds_are_identical() {
-    let Some(builder) = builder() else { return };
+    let Some(builder) = the_builder() else { return };
     for way in [Way::ByHand, Way::Helper] {
         let first = packages_of(packages(builder), Version::First, way);
         // In a directory with a longer name, and a mask that forbids what packages allow.
@@ -276,7 +280,7 @@ fn two_builds_are_identical() {
             process::succeed(Command::new("cmp").arg(one).arg(other));
         }
     }
-    let again = build_epcache(&builder.scratch().join("built/epcache-once-more"));
+    let again = build_epcache(&builder.directory().join("built/epcache-once-more"));
     for (one, other) in [&builder.epcache, &builder.dh_epcache]
         .into_iter()
         .zip(&again)
@@ -287,8 +291,8 @@ fn two_builds_are_identical() {
 
 #[test]
 fn a_private_directory_and_a_narrow_umask_do_not_change_what_is_built() {
-    let Some(builder) = builder() else { return };
-    let private = builder.scratch().join("private");
+    let Some(builder) = the_builder() else { return };
+    let private = builder.directory().join("private");
     fs::create_dir(&private).unwrap();
     set_mode(&private, 0o700);
     let source = &Version::First.sources()[0];
@@ -328,7 +332,7 @@ fn a_private_directory_and_a_narrow_umask_do_not_change_what_is_built() {
 
 #[test]
 fn a_package_without_distributions_is_left_as_it_is() {
-    let Some(builder) = builder() else { return };
+    let Some(builder) = the_builder() else { return };
     let source = Source {
         name: "modules",
         version: "1.0",
@@ -339,7 +343,7 @@ fn a_package_without_distributions_is_left_as_it_is() {
     assert!(files(&first).contains(&source.mirror_file()));
 
     // The same without metadata: there is a site directory, and no distribution in it.
-    let tree = builder.scratch().join("modules/with/source");
+    let tree = builder.directory().join("modules/with/source");
     fs::write(
         tree.join("debian/install"),
         format!("modules.py {}\n", &DIST_PACKAGES[1..]),
@@ -358,7 +362,7 @@ fn a_package_without_distributions_is_left_as_it_is() {
 
 #[test]
 fn the_sequence_comes_after_that_of_python_packages() {
-    let Some(builder) = builder() else { return };
+    let Some(builder) = the_builder() else { return };
     let usable = Command::new("/usr/bin/python3")
         .args(["-I", "-c", "import setuptools"])
         .output()
@@ -377,7 +381,7 @@ fn the_sequence_comes_after_that_of_python_packages() {
         entry_points: Some("[test.plugins]\nbuilt = built:main\n".to_owned()),
     };
     let package = builder.build(&source, Way::Helper, "pybuild/with");
-    let tree = builder.scratch().join("pybuild/with/source");
+    let tree = builder.directory().join("pybuild/with/source");
     fs::remove_dir_all(tree.join(source.metadata_dir())).unwrap();
     fs::remove_file(tree.join("debian/install")).unwrap();
     fs::remove_file(&package).unwrap();
@@ -442,7 +446,7 @@ fn the_sequence_comes_after_that_of_python_packages() {
 
 #[test]
 fn lintian_has_nothing_to_say() {
-    let Some(builder) = builder() else { return };
+    let Some(builder) = the_builder() else { return };
     if Command::new("lintian").arg("--version").output().is_err() {
         missing("there is no lintian, so no package is looked at (Debian: lintian)");
         return;
@@ -468,16 +472,16 @@ fn lintian_has_nothing_to_say() {
         &packages_of(packages, Version::First, Way::Helper)[0],
         "preinst",
         "true\n",
-        &builder.scratch().join("wrong"),
+        &builder.directory().join("wrong"),
     );
     assert!(lintian(&[&wrong]).contains("preinst"));
 }
 
 #[test]
 fn the_manual_page_can_be_read() {
-    let Some(builder) = builder() else { return };
+    let Some(builder) = the_builder() else { return };
     let page = builder
-        .scratch()
+        .directory()
         .join("tools/usr/share/man/man1/dh_epcache.1.gz");
     let text = process::stdout(&process::succeed(Command::new("zcat").arg(page)));
     for word in [
@@ -654,7 +658,7 @@ fn a_maintainer_script_that_fails_leaves_answers_right() {
             root.install(packages_of(packages, Version::First, way));
             let name = format!("failing/{with_trigger}-{way:?}-{script}-{version:?}");
             let package = &packages_of(packages, version, way)[0];
-            let broken = with_script(package, script, failing, &builder.scratch().join(&name));
+            let broken = with_script(package, script, failing, &builder.directory().join(&name));
             process::expect_status(&mut root.dpkg(&["--install"], &[broken]), 1);
             let answer = values(&root.check(&name));
             let kept = if script == "preinst" {
