@@ -42,6 +42,8 @@ pub enum ProblemKind {
     PermissionDenied,
     /// Leads out of the directory that was given as the root of the file system; left out.
     LeavesRoot,
+    /// Not everybody may read the path entry, and what root writes is for all.
+    NotForAll,
     /// Mode `only` found neither index nor mirror file that says what this dist declares.
     NotMirrored,
 }
@@ -82,6 +84,7 @@ impl fmt::Display for ProblemKind {
             Self::DanglingLink => f.write_str("a symbolic link to nothing; the distribution declares nothing"),
             Self::PermissionDenied => f.write_str("not readable; for you the distribution declares nothing"),
             Self::LeavesRoot => f.write_str("leads out of the given root directory, left out"),
+            Self::NotForAll => f.write_str("not everybody may read the path entry, so nothing of it is published"),
             Self::NotMirrored => f.write_str("neither index nor mirror file says what it declares (mode 'only'); run 'epcache sync'"),
         }
     }

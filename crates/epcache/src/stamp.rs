@@ -145,11 +145,6 @@ impl Stamp {
         self.times().last().is_some_and(|time| time % SECOND == 0)
     }
 
-    /// The inode number.
-    pub(crate) fn inode(&self) -> u64 {
-        self.inode
-    }
-
     /// The modification time in whole seconds, rounded down.
     pub(crate) fn mtime_seconds(&self) -> i128 {
         self.mtime.div_euclid(SECOND)

@@ -40,7 +40,7 @@ pub(crate) fn run(setting: &Setting, output: &mut Output, options: &SyncOptions)
         setting.system_path()?
     };
     if path.is_empty() {
-        warn_of_no_path_entry(setting, output);
+        tell_of_no_path_entry(setting, output, options);
     }
     let (refused, path) = match kind {
         // CPython passes over what it finds nothing in, and so does a refresh for its sake.
@@ -122,14 +122,19 @@ fn kind(setting: &Setting, options: &SyncOptions) -> Result<RootKind> {
     Ok(kind)
 }
 
-fn warn_of_no_path_entry(setting: &Setting, output: &Output) {
+/// A package build is told only if it asks: scripts run this for every package, and most have nothing
+/// to do with Python.
+fn tell_of_no_path_entry(setting: &Setting, output: &Output, options: &SyncOptions) {
     let place = match &setting.global.root {
         Some(root) => shown(root),
         None => "the well-known places".to_owned(),
     };
-    output.warn(&format!(
-        "no site directory found in {place}; name one with --path"
-    ));
+    let text = format!("no site directory found in {place}; name one with --path");
+    if options.vendor && !options.seal && setting.global.root.is_some() {
+        output.note(&text);
+    } else {
+        output.warn(&text);
+    }
 }
 
 /// Which path entries were named with `--path` and can't be refreshed, each with the reason, and

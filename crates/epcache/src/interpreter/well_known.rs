@@ -13,7 +13,7 @@ const LIBRARIES: [(&str, &[&str]); 4] = [
     ("/usr/local/lib64", &["site-packages"]),
     ("/usr/local/lib", &["site-packages", "dist-packages"]),
     ("/usr/lib64", &["site-packages"]),
-    ("/usr/lib", &["site-packages"]),
+    ("/usr/lib", &["site-packages", "dist-packages"]),
 ];
 
 /// Debian's directory for all of its Python 3 versions, looked at before `/usr/lib64`.
@@ -133,6 +133,7 @@ mod tests {
                 "/usr/lib64/python3.12/site-packages",
                 "/usr/lib/python3.9/site-packages",
                 "/usr/lib/python3.12/site-packages",
+                "/usr/lib/python3.12/dist-packages",
                 "/usr/lib/python3.13t/site-packages",
             ]
         );

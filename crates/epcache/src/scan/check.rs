@@ -9,7 +9,6 @@ use std::fmt;
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 
 /// One file or directory of a dist, and the stamp that it had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,12 +50,10 @@ impl What {
 }
 
 impl Check {
-    /// Whether a `stat` is of the file or directory that was looked at.
+    /// Whether a `stat` is of the file or directory that was looked at, as it was then: who may read
+    /// it by now tells nothing of who could have read what was in it before.
     pub(crate) fn is_of(&self, stat: &Metadata) -> bool {
-        match self.place {
-            Some(place) => place == Place::of(stat),
-            None => self.stamp.inode() == stat.ino(),
-        }
+        self.stamp.holds(stat) && self.place.is_none_or(|place| place == Place::of(stat))
     }
 
     /// Whether the file or directory is as it was. One `stat`.
@@ -109,5 +106,34 @@ impl Below {
             self.path.extend_from_slice(file.as_bytes());
         }
         std::fs::metadata(OsStr::from_bytes(&self.path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn what_was_made_readable_after_it_was_read_is_not_what_was_read() -> io::Result<()> {
+        let scratch = tempfile::tempdir()?;
+        let file = scratch.path().join(ENTRY_POINTS);
+        for links in [1, 2] {
+            fs::write(&file, "secret")?;
+            fs::set_permissions(&file, Permissions::from_mode(0o600))?;
+            let stat = fs::metadata(&file)?;
+            let check = Check {
+                what: What::EntryPoints,
+                stamp: Stamp::of_file(&stat),
+                place: Some(Place::of(&stat)),
+            };
+            assert!(check.is_of(&stat), "{links} links");
+            fs::write(&file, "public, and longer")?;
+            fs::set_permissions(&file, Permissions::from_mode(0o644))?;
+            assert!(!check.is_of(&fs::metadata(&file)?), "{links} links");
+            fs::hard_link(&file, scratch.path().join("other")).ok();
+        }
+        Ok(())
     }
 }

@@ -8,6 +8,7 @@ use crate::index::{self, Freshness, Index, Record, can_be_mirrored};
 use crate::layout::{RootKind, exists_for_writing};
 use crate::mirror::{Listing, Mirror};
 use crate::path_entry::PathEntry;
+use crate::problem::{Problem, ProblemKind};
 use crate::scan::{Check, Dist};
 use crate::trust;
 use crate::walk::Place;
@@ -43,9 +44,15 @@ impl<'a> Work<'a> {
             }
             self.index(&snapshot, &records)?;
         } else {
-            self.outcome.index = Err(
-                "not everybody may read the path entry, so nothing of it is published".to_owned(),
-            );
+            self.outcome.index = Err(ProblemKind::NotForAll.to_string());
+            if self.sync.root.kind == RootKind::Vendor {
+                // A package or an image would lack what it is built for.
+                self.outcome.problems.push(Problem {
+                    path: self.path_entry.location().to_owned(),
+                    line: None,
+                    kind: ProblemKind::NotForAll,
+                });
+            }
             self.remove_index()?;
         }
         self.remove_the_rest()?;
