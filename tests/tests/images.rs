@@ -1,0 +1,628 @@
+//! Images, and what runs from them: trees whose files all have one time (as OSTree and Nix make them),
+//! squashfs, and containers that install packages on top. Each step is compared with CPython.
+
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a step of a test that fails is the test's failure"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use epcache_tests::environment::{Scratch, entries, is_root, set_mode, write_dist};
+use epcache_tests::judge::{self, Entry};
+use epcache_tests::process::{self, stderr, stdout};
+use epcache_tests::skip::{missing, skip};
+use epcache_tests::strace::{self, FILE_SYSTEM};
+use epcache_tests::{binary, environment};
+
+/// Where Debian's packages go.
+const DIST_PACKAGES: &str = "usr/lib/python3/dist-packages";
+/// Where Nix puts an environment: each has a path of its own, which is never another's.
+const STORE: &str = "nix/store/0c1q-python3-3.12-env/lib/python3.12/site-packages";
+/// The Python of a container.
+const PYTHON: &str = "/usr/bin/python3";
+/// The time of the newest source of an image, as `SOURCE_DATE_EPOCH` names it.
+const SOURCE_DATE: u64 = 1_500_000_000;
+
+/// The root directory of an image, with one path entry, as it is seen from outside.
+struct Image<'s> {
+    scratch: &'s Scratch,
+    directory: PathBuf,
+    path_entry: &'static str,
+}
+
+impl<'s> Image<'s> {
+    /// One with three distributions.
+    fn new(scratch: &'s Scratch, name: &str, path_entry: &'static str) -> Self {
+        let image = Self {
+            scratch,
+            directory: scratch.path_entry(name),
+            path_entry,
+        };
+        image.install("alpha-1.dist-info", Some("[g]\na = alpha:main\n"));
+        image.install("bravo-1.dist-info", Some("[g]\nb = bravo:main\n"));
+        image.install("quiet-1.egg-info", None);
+        image
+    }
+
+    /// The same image at another place.
+    fn at(&self, directory: PathBuf) -> Self {
+        Self { directory, ..*self }
+    }
+
+    fn install(&self, metadata_dir: &str, text: Option<&str>) {
+        write_dist(&self.location(), metadata_dir, text);
+    }
+
+    fn location(&self) -> PathBuf {
+        self.directory.join(self.path_entry)
+    }
+
+    fn index(&self) -> PathBuf {
+        let root = self.directory.join("usr/share/epcache");
+        root.join(self.path_entry).join(".index")
+    }
+
+    /// What comes after the options of a subcommand.
+    fn named(&self) -> [std::ffi::OsString; 4] {
+        let path_entry = format!("/{}", self.path_entry);
+        let directory = self.directory.clone().into();
+        [
+            "--path".into(),
+            path_entry.into(),
+            "--root".into(),
+            directory,
+        ]
+    }
+
+    fn sync(&self, options: &[&str]) -> Output {
+        let mut command = self.scratch.epcache();
+        let output = process::succeed(command.arg("sync").args(options).args(self.named()));
+        assert_eq!(stderr(&output), "");
+        output
+    }
+
+    fn seal(&self) {
+        self.sync(&["--vendor", "--seal"]);
+        assert!(self.index().is_file());
+    }
+
+    fn query(&self) -> Vec<Entry> {
+        entries(self.scratch.epcache().arg("query").args(self.named()))
+    }
+
+    /// What CPython finds here, told as from inside.
+    fn judged(&self) -> Vec<Entry> {
+        let found = judge::entry_points(&[&self.location()]);
+        let inside = |entry| Entry {
+            path_entry: format!("/{}", self.path_entry),
+            ..entry
+        };
+        found.into_iter().map(inside).collect()
+    }
+
+    /// In the second column of `status`: which kind of root answers.
+    fn state(&self) -> String {
+        let mut status = self.scratch.epcache();
+        status.arg("status").args(self.named());
+        let said = stdout(&process::succeed(&mut status));
+        said.split('\t').next().unwrap().to_owned()
+    }
+
+    /// Gives everything one time, and takes the rights to write.
+    fn freeze(&self, seconds: u64) {
+        set_all_times(&self.directory, seconds);
+        process::succeed(
+            Command::new("chmod")
+                .args(["-R", "a-w"])
+                .arg(&self.directory),
+        );
+    }
+
+    fn thaw(&self) {
+        process::succeed(
+            Command::new("chmod")
+                .args(["-R", "u+w"])
+                .arg(&self.directory),
+        );
+    }
+
+    /// The order in which a path entry lists its distributions is that of its file system: of another
+    /// than the one on which the index was sealed, it may be another.
+    fn answers_from_the_seal(&self, what: &str) {
+        assert_eq!(self.state(), "sealed", "{what}");
+        assert_eq!(sorted(self.query()), sorted(self.judged()), "{what}");
+        let (sources, indexes) = self.opened();
+        assert_eq!((sources, indexes), (0, 1), "{what}");
+    }
+
+    /// How many sources and indexes a query opens.
+    fn opened(&self) -> (usize, usize) {
+        let mut query = self.scratch.epcache();
+        query.arg("query").args(self.named());
+        let (_, calls) = strace::trace(&query, FILE_SYSTEM);
+        let count = |what: &str| {
+            let opens = calls.iter().filter(|call| call.is_open());
+            opens
+                .filter(|call| call.touches(what) && !call.touches("O_PATH"))
+                .filter(|call| !call.touches("ENOENT"))
+                .count()
+        };
+        (count("entry_points.txt\""), count(".index\""))
+    }
+}
+
+/// A tree that nobody may write can't be removed by those who are not root.
+impl Drop for Image<'_> {
+    fn drop(&mut self) {
+        if self.directory.is_dir() {
+            let mut chmod = Command::new("chmod");
+            chmod.args(["-Rf", "u+w"]).arg(&self.directory);
+            chmod.output().ok();
+        }
+    }
+}
+
+fn sorted(mut entries: Vec<Entry>) -> Vec<Entry> {
+    entries.sort();
+    entries
+}
+
+fn set_all_times(directory: &Path, seconds: u64) {
+    let time = format!("@{seconds}");
+    process::succeed(
+        Command::new("find")
+            .arg(directory)
+            .args(["-depth", "-exec", "touch", "-hd", &time, "{}", "+"]),
+    );
+}
+
+/// Whether opened files can be counted; says so where not.
+fn can_count() -> bool {
+    if let Err(reason) = strace::available() {
+        missing(&format!("counting opened files: {reason}"));
+        return false;
+    }
+    true
+}
+
+#[test]
+fn trees_whose_files_all_have_one_time_are_answered_from_the_seal() {
+    if !can_count() {
+        return;
+    }
+    for (path_entry, seconds) in [(DIST_PACKAGES, 0), (STORE, 1)] {
+        let scratch = Scratch::new();
+        // The times first: the seal is for the time that the path entry will have.
+        let image = Image::new(&scratch, "image", path_entry);
+        set_all_times(&image.directory, seconds);
+        image.seal();
+        image.freeze(seconds);
+        image.answers_from_the_seal("the image");
+
+        // As OSTree checks it out: directories anew, files as hard links.
+        let deployed = |image: &Image<'_>, name: &str| {
+            let deployment = scratch.join(name);
+            let mut copy = Command::new("cp");
+            process::succeed(copy.arg("-al").arg(&image.directory).arg(&deployment));
+            deployment
+        };
+        let first = image.at(deployed(&image, "first"));
+        first.answers_from_the_seal("checked out");
+
+        // The next version: one more, one less, one upgraded; and the same time.
+        let next = image.at(scratch.join("next"));
+        environment::copy_tree(&image.directory, &next.directory);
+        next.thaw();
+        fs::remove_dir_all(next.location().join("alpha-1.dist-info")).unwrap();
+        fs::remove_dir_all(next.location().join("bravo-1.dist-info")).unwrap();
+        next.install("alpha-2.dist-info", Some("[g]\na = alpha:second\n"));
+        next.install("charlie-1.dist-info", Some("[g]\nc = charlie:main\n"));
+        set_all_times(&next.directory, seconds);
+        next.seal();
+        next.freeze(seconds);
+        next.answers_from_the_seal("the next version");
+        let second = image.at(deployed(&next, "second"));
+        second.answers_from_the_seal("checked out beside the first");
+        first.answers_from_the_seal("the first, later");
+        assert_ne!(first.query(), second.query());
+    }
+}
+
+#[test]
+fn a_seal_that_was_made_before_the_times_were_set_is_broken_and_changes_no_answer() {
+    let scratch = Scratch::new();
+    let image = Image::new(&scratch, "image", DIST_PACKAGES);
+    image.seal();
+    assert_eq!(image.state(), "sealed");
+    image.freeze(0);
+    assert_eq!(image.state(), "source");
+    assert_eq!(image.query(), image.judged());
+    assert_eq!(image.judged().len(), 2);
+}
+
+#[test]
+fn packages_that_ship_mirror_files_can_be_layered_where_all_times_are_one() {
+    let scratch = Scratch::new();
+    if !is_root() {
+        return skip("only root can make a path entry that is root's");
+    }
+    let image = Image::new(&scratch, "image", DIST_PACKAGES);
+    image.sync(&["--vendor"]);
+    image.freeze(0);
+    assert_eq!(image.state(), "vouched");
+    assert_eq!(image.query(), image.judged());
+
+    // What rpm-ostree does: new packages go into a copy of the tree, and the times are set again.
+    let layer = |name: &str, from: &Image<'_>, change: &dyn Fn(&Image<'_>)| {
+        let to = image.at(scratch.join(name));
+        environment::copy_tree(&from.directory, &to.directory);
+        to.thaw();
+        change(&to);
+        to.sync(&["--vendor"]);
+        to.freeze(0);
+        assert_eq!(to.state(), "vouched", "{name}");
+        assert_eq!(to.query(), to.judged(), "{name}");
+        to
+    };
+    let added = layer("added", &image, &|image| {
+        image.install("charlie-1.dist-info", Some("[g]\nc = charlie:main\n"));
+    });
+    assert_eq!(added.judged().len(), 3);
+    let rebuilt = layer("rebuilt", &added, &|image| {
+        image.install("alpha-1.dist-info", Some("[g]\na = alpha:else\n"));
+    });
+    assert!(
+        rebuilt
+            .query()
+            .iter()
+            .any(|entry| entry.value == "alpha:else")
+    );
+    let removed = layer("removed", &rebuilt, &|image| {
+        fs::remove_dir_all(image.location().join("bravo-1.dist-info")).unwrap();
+    });
+    assert_eq!(removed.judged().len(), 2);
+}
+
+/// `mksquashfs` of an image, as in a build that is to be reproducible; `None` where there is none.
+fn squashed(image: &Image<'_>, file: &Path) -> Option<()> {
+    let made = Command::new("mksquashfs")
+        .arg(&image.directory)
+        .arg(file)
+        .args(["-quiet", "-no-progress"])
+        .env("SOURCE_DATE_EPOCH", SOURCE_DATE.to_string())
+        .output();
+    let Ok(output) = made else {
+        missing("there is no mksquashfs (Debian: squashfs-tools)");
+        return None;
+    };
+    assert!(output.status.success(), "{}", stderr(&output));
+    Some(())
+}
+
+#[test]
+fn a_squashfs_of_a_reproducible_build_is_answered_from_the_seal() {
+    if !can_count() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let image = Image::new(&scratch, "image", DIST_PACKAGES);
+    let late = Image::new(&scratch, "late", DIST_PACKAGES);
+    late.seal();
+    // As in docs/packagers.md: mksquashfs sets later times to this one, so it is set before the seal.
+    const CLAMP: &str = "find \"$1/usr\" -newermt \"@$SOURCE_DATE_EPOCH\" \
+        -exec touch -hd \"@$SOURCE_DATE_EPOCH\" {} +";
+    process::succeed(
+        Command::new("sh")
+            .args(["-c", CLAMP, "sh"])
+            .arg(&image.directory)
+            .env("SOURCE_DATE_EPOCH", SOURCE_DATE.to_string()),
+    );
+    image.seal();
+
+    for (image, state) in [(&image, "sealed"), (&late, "source")] {
+        let file = scratch.join(format!("{state}.squashfs"));
+        let Some(()) = squashed(image, &file) else {
+            return;
+        };
+        let unpacked = image.at(scratch.join(format!("unpacked-{state}")));
+        process::succeed(
+            Command::new("unsquashfs")
+                .args(["-quiet", "-no-progress", "-d"])
+                .arg(&unpacked.directory)
+                .arg(&file),
+        );
+        let mut places = vec![unpacked];
+        let mounted = image.at(scratch.path_entry(&format!("mounted-{state}")));
+        let options = ["-o".as_ref(), "loop,ro".as_ref(), file.as_os_str()];
+        let mount = Mount::new(&options, &mounted.directory);
+        match &mount {
+            Some(_) => places.push(mounted),
+            None => skip("a squashfs that is mounted: it can't be here"),
+        }
+        for place in &places {
+            let what = place.directory.display().to_string();
+            assert_eq!(place.state(), state, "{what}");
+            assert_eq!(sorted(place.query()), sorted(place.judged()), "{what}");
+            if state == "sealed" {
+                place.answers_from_the_seal(&what);
+            }
+        }
+        drop(places);
+        drop(mount);
+    }
+}
+
+/// Something mounted on a directory, for as long as this lives.
+struct Mount(PathBuf);
+
+impl Mount {
+    /// Nothing where the user or the machine does not allow it.
+    fn new(options: &[&std::ffi::OsStr], target: &Path) -> Option<Self> {
+        let mounted = Command::new("mount")
+            .args(options)
+            .arg(target)
+            .output()
+            .is_ok_and(|output| output.status.success());
+        mounted.then(|| Self(target.to_path_buf()))
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let lazily = Command::new("umount").arg("--lazy").arg(&self.0).output();
+        lazily.ok();
+    }
+}
+
+/// A container: layers over the file system of this machine, none of which it changes but its own.
+struct Container<'s> {
+    scratch: &'s Scratch,
+    root: PathBuf,
+    layers: Vec<PathBuf>,
+    /// In the order in which they are to go.
+    _mounts: [Mount; 2],
+}
+
+impl<'s> Container<'s> {
+    /// With a new layer on the layers of another, which has ended; `space` is where layers lie.
+    fn start(scratch: &'s Scratch, space: &Path, below: &[PathBuf]) -> Option<Self> {
+        let number = below.len();
+        let [root, upper, work] = ["root", "upper", "work"].map(|name| {
+            let directory = space.join(format!("{name}-{number}"));
+            fs::create_dir(&directory).unwrap();
+            set_mode(&directory, 0o755);
+            directory
+        });
+        let mut layers = vec![upper];
+        layers.extend_from_slice(below);
+        let lower: Vec<_> = below.iter().map(|layer| layer.to_str().unwrap()).collect();
+        let lower = [&lower[..], &["/"]].concat().join(":");
+        let (upper, work) = (layers[0].display(), work.display());
+        let options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
+        let options = ["-t", "overlay", "-o", &options, "overlay"].map(std::ffi::OsStr::new);
+        let overlay = Mount::new(&options, &root)?;
+        let bind = ["--bind", "/dev"].map(std::ffi::OsStr::new);
+        let devices = Mount::new(&bind, &root.join("dev"))?;
+        Some(Self {
+            scratch,
+            root,
+            layers,
+            _mounts: [devices, overlay],
+        })
+    }
+
+    /// Its layers, once it has ended.
+    fn end(self) -> Vec<PathBuf> {
+        self.layers.clone()
+    }
+
+    /// A program in it.
+    fn run(&self, program: &str, arguments: &[&str]) -> Output {
+        let mut chroot = Command::new("chroot");
+        chroot.arg(&self.root).arg(program).args(arguments);
+        chroot
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("HOME", "/root/of-the-test");
+        process::succeed(&mut chroot)
+    }
+
+    fn epcache(&self, arguments: &[&str]) -> String {
+        stdout(&self.run("/usr/bin/epcache", arguments))
+    }
+
+    /// Debian's package manager, with a list of packages of its own.
+    fn dpkg(&self, arguments: &[&str]) {
+        let own = ["--admindir=/var/lib/dpkg-of-the-test", "--force-unsafe-io"];
+        self.run("dpkg", &[&own[..], arguments].concat());
+    }
+
+    fn install(&self, deb: &Path) {
+        let target = self.root.join("package.deb");
+        fs::copy(deb, &target).unwrap();
+        self.dpkg(&["-i", "/package.deb"]);
+        fs::remove_file(target).unwrap();
+    }
+
+    fn state(&self) -> String {
+        let said = self.epcache(&["status", "--python", PYTHON]);
+        let of_packages = said
+            .lines()
+            .find(|line| line.ends_with(&format!("\t/{DIST_PACKAGES}")));
+        let of_packages = of_packages.unwrap_or_else(|| panic!("{said}"));
+        of_packages.split('\t').next().unwrap().to_owned()
+    }
+
+    /// The answer from inside and from outside is that of the container's own Python.
+    fn agrees(&self, what: &str) -> Vec<Found> {
+        let judged = self.run(PYTHON, &["-I", "-c", JUDGE]);
+        let judged: Vec<Found> = serde_json::from_slice(&judged.stdout).unwrap();
+        let query = self.epcache(&["query", "--python", PYTHON, "--format", "json"]);
+        let found = environment::parse_json(query.as_bytes());
+        let found: Vec<Found> = found
+            .into_iter()
+            .map(|e| (e.group, e.name, e.value, e.metadata_dir, e.path_entry))
+            .collect();
+        assert_eq!(found, judged, "{what}");
+
+        let mut outside = self.scratch.epcache();
+        outside.args(["query", "--root"]).arg(&self.root);
+        let of_packages = |path_entry: &str| path_entry == format!("/{DIST_PACKAGES}");
+        let mut outside: Vec<_> = entries(outside.args(["--path", &format!("/{DIST_PACKAGES}")]))
+            .into_iter()
+            .map(|e| (e.group, e.name, e.value, e.metadata_dir, e.path_entry))
+            .collect();
+        outside.retain(|entry| entry.3.starts_with("epc"));
+        let own = judged.iter().filter(|it| of_packages(&it.4));
+        let own: Vec<_> = own.filter(|it| it.3.starts_with("epc")).cloned().collect();
+        assert_eq!(outside, own, "{what}, from outside");
+        own
+    }
+}
+
+/// Group, name, value, metadata directory, path entry.
+type Found = (String, String, String, String, String);
+
+/// What the Python of a container finds, by the rule of 3.12 and newer.
+const JUDGE: &str = r#"
+import importlib.metadata, json, os, sys
+seen, found = set(), []
+for path_entry in sys.path:
+    for dist in importlib.metadata.distributions(path=[path_entry]):
+        if dist._normalized_name in seen:
+            continue
+        seen.add(dist._normalized_name)
+        place = os.path.basename(str(dist._path)), path_entry
+        found += [(point.group, point.name, point.value, *place) for point in dist.entry_points]
+json.dump(found, sys.stdout)
+"#;
+
+/// A Debian package with one distribution, which declares one entry point.
+fn deb(scratch: &Scratch, name: &str, version: &str, value: &str) -> PathBuf {
+    let tree = scratch.path_entry(&format!("deb/{name}-{version}-{}", value.replace(':', "-")));
+    let site = tree.join(DIST_PACKAGES);
+    let metadata_dir = format!("epc{name}-{version}.dist-info");
+    write_dist(
+        &site,
+        &metadata_dir,
+        Some(&format!("[epc.demo]\n{name} = {value}\n")),
+    );
+    fs::create_dir(site.join(format!("epc{name}"))).unwrap();
+    fs::write(site.join(format!("epc{name}/__init__.py")), "").unwrap();
+    fs::create_dir(tree.join("DEBIAN")).unwrap();
+    let control = format!(
+        "Package: python3-epc{name}\nVersion: {version}\nArchitecture: all\n\
+         Maintainer: Nobody <nobody@example.org>\nDescription: a test\n"
+    );
+    fs::write(tree.join("DEBIAN/control"), control).unwrap();
+    let deb = tree.with_extension("deb");
+    process::succeed(
+        Command::new("dpkg-deb")
+            .args(["--build", "--root-owner-group"])
+            .args([&tree, &deb]),
+    );
+    deb
+}
+
+/// Why there can be no container here, if so.
+fn no_container() -> Option<&'static str> {
+    match () {
+        () if !is_root() => Some("only root can mount layers"),
+        () if !Path::new(PYTHON).exists() => Some("there is no /usr/bin/python3"),
+        () if Command::new("dpkg-deb").arg("--version").output().is_err() => {
+            Some("there is no dpkg")
+        }
+        () => None,
+    }
+}
+
+/// The steps of docs/packagers.md, with real layers and Debian's own package manager.
+#[test]
+fn a_container_answers_as_its_python_does_whatever_is_installed_on_top_of_a_sealed_image() {
+    let scratch = Scratch::new();
+    if let Some(reason) = no_container() {
+        return skip(&format!("layers of a container: {reason}"));
+    }
+    let space = scratch.path_entry("space");
+    let tmpfs = ["-t", "tmpfs", "-o", "mode=755", "none"].map(std::ffi::OsStr::new);
+    let Some(_space) = Mount::new(&tmpfs, &space) else {
+        return skip("layers of a container: no file system can be mounted here");
+    };
+    let Some(build) = Container::start(&scratch, &space, &[]) else {
+        return skip("layers of a container: no overlay can be mounted here");
+    };
+
+    // The image: packages, and as the last step the seal.
+    process::succeed(
+        Command::new("cp")
+            .arg(binary())
+            .arg(build.root.join("usr/bin/epcache")),
+    );
+    let packages = build.root.join("var/lib/dpkg-of-the-test");
+    for directory in ["info", "updates", "triggers"] {
+        fs::create_dir_all(packages.join(directory)).unwrap();
+    }
+    fs::write(packages.join("status"), "").unwrap();
+    for value in ["alpha", "bravo"] {
+        build.install(&deb(&scratch, value, "1", &format!("{value}:main")));
+    }
+    build.epcache(&["sync", "--system"]); // as a package manager's trigger has done
+    build.agrees("before the seal");
+    fs::remove_dir_all(build.root.join("var/cache/epcache")).unwrap();
+    build.epcache(&["sync", "--vendor", "--seal"]);
+    assert_eq!(build.state(), "sealed");
+    assert_eq!(build.agrees("after the seal").len(), 2);
+    let image = build.end();
+
+    // Run it, and install on top.
+    let container = Container::start(&scratch, &space, &image).unwrap();
+    assert_eq!(container.state(), "sealed", "in another container");
+    container.agrees("at the start");
+    let charlie = deb(&scratch, "charlie", "1", "charlie:main");
+    container.install(&charlie);
+    assert_eq!(container.state(), "source", "the seal is broken");
+    assert_eq!(container.agrees("installed on top").len(), 3);
+    container.dpkg(&["-r", "python3-epccharlie"]);
+    assert_eq!(container.agrees("removed from the top").len(), 2);
+    container.install(&charlie);
+
+    type Step = (&'static str, fn(&Container<'_>, &Scratch));
+    const STEPS: [Step; 5] = [
+        ("nothing more", |_, _| {}),
+        ("an upgrade", |container, scratch| {
+            container.install(&deb(scratch, "alpha", "2", "alpha:second"));
+        }),
+        ("a rebuild of the same version", |container, scratch| {
+            container.install(&deb(scratch, "bravo", "1", "bravo:rebuilt"));
+        }),
+        ("a downgrade", |container, scratch| {
+            container.install(&deb(scratch, "alpha", "1", "alpha:again"));
+        }),
+        ("a removal from the image", |container, _| {
+            container.dpkg(&["-r", "python3-epcbravo"]);
+        }),
+    ];
+    for (what, step) in STEPS {
+        step(&container, &scratch);
+        container.agrees(what);
+        container.epcache(&["sync", "--system"]);
+        assert_eq!(container.state(), "fresh", "{what}");
+        container.agrees(&format!("{what}, and the system's sync"));
+    }
+    let top = container.end();
+
+    // What was made of it is an image again, if it is sealed again.
+    let derived = Container::start(&scratch, &space, &top).unwrap();
+    derived.agrees("committed");
+    fs::remove_dir_all(derived.root.join("var/cache/epcache")).unwrap();
+    derived.epcache(&["sync", "--vendor", "--seal"]);
+    let derived = derived.end();
+    let container = Container::start(&scratch, &space, &derived).unwrap();
+    assert_eq!(container.state(), "sealed");
+    assert_eq!(container.agrees("the derived image").len(), 2);
+}
