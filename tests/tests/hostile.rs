@@ -17,7 +17,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use epcache_tests::environment::{
     Scratch, copy_tree, entries, files_below, mirror, named, set_mode, write_dist,
@@ -27,6 +27,7 @@ use epcache_tests::mount::Mount;
 use epcache_tests::process;
 use epcache_tests::skip::skip;
 use epcache_tests::user::{self, ALICE, BOB};
+use epcache_tests::watcher::{PATIENCE, Watched, holds, wait_until};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 /// Where Debian's packages go, which a system's sync looks at without being told.
@@ -433,6 +434,173 @@ fn a_private_file_with_the_inode_number_of_a_public_one_is_not_taken_for_it() {
     let published = everything_in(&scratch.cache());
     assert!(published.contains("alpha"), "{published}");
     assert!(!published.contains(SECRET), "{published}");
+}
+
+/// What a user has put in the way of root's sync, and what it is exchanged for again and again: a path
+/// entry, a metadata directory and a METADATA for links to what is private, a text for a FIFO.
+struct Traps {
+    path_entry: PathBuf,
+    swaps: [(PathBuf, PathBuf); 4],
+}
+
+impl Traps {
+    /// What of the private is in the names of directories, and must not be published either.
+    const HIDDEN_NAME: &str = "hidden_name";
+    /// So many distributions meet each of the swaps.
+    const EACH: usize = 10;
+
+    fn set(scratch: &Scratch) -> Self {
+        let private = scratch.path_entry("private");
+        let text = format!("[g]\ns = {SECRET}:main\n");
+        let named = format!("{}-1.dist-info", Self::HIDDEN_NAME);
+        write_dist(&private.join("site-packages"), &named, Some(&text));
+        write_dist(&private, "one-1.dist-info", Some(&text));
+        let metadata = private.join("METADATA");
+        fs::write(&metadata, format!("Name: {}\n", Self::HIDDEN_NAME)).unwrap();
+        set_mode(&metadata, 0o600);
+        set_mode(&private, 0o700);
+
+        let home = scratch.path_entry("alice");
+        let path_entry = installed(scratch, "alice/site-packages");
+        write_dist(&home, "open-1.dist-info", Some("[g]\no = open:main\n"));
+        let [directory, name, text, fifo] =
+            ["open-1.dist-info", "NAME", "text", "fifo"].map(|name| home.join(name));
+        fs::write(&name, "Name: open\n").unwrap();
+        fs::write(&text, "[g]\nt = open:text\n").unwrap();
+        process::succeed(Command::new("mkfifo").arg(&fifo));
+        for number in 0..Self::EACH {
+            symlink(
+                &directory,
+                path_entry.join(format!("d{number}-1.dist-info")),
+            )
+            .unwrap();
+            let odd = write_dist(&path_entry, &format!("n{number}-1.DIST-INFO"), None);
+            fs::remove_file(odd.join("METADATA")).unwrap();
+            symlink(&name, odd.join("METADATA")).unwrap();
+            let with_text = write_dist(&path_entry, &format!("t{number}-1.dist-info"), None);
+            symlink(&text, with_text.join("entry_points.txt")).unwrap();
+        }
+        let evil = |name: &str, target: PathBuf| {
+            let link = home.join(name);
+            symlink(target, &link).unwrap();
+            link
+        };
+        let swaps = [
+            (
+                path_entry.clone(),
+                evil("evil-site", private.join("site-packages")),
+            ),
+            (
+                directory,
+                evil("evil-directory", private.join("one-1.dist-info")),
+            ),
+            (name, evil("evil-name", metadata)),
+            (text, fifo),
+        ];
+        // Last, as making something in it is up to its owner from now on.
+        ALICE.takes(&home);
+        Self { path_entry, swaps }
+    }
+
+    fn spring(&self) -> Vec<Swapping> {
+        let swap = |(first, second): &(PathBuf, PathBuf)| {
+            Swapping::start(first, second, Duration::from_micros(150))
+        };
+        self.swaps.iter().map(swap).collect()
+    }
+
+    /// Puts the public things where they were.
+    fn put_back(&self) {
+        for (first, second) in &self.swaps {
+            let is_evil = fs::symlink_metadata(first).unwrap().is_symlink()
+                || !first.is_dir() && !first.is_file();
+            if is_evil {
+                renameat_with(CWD, first, CWD, second, RenameFlags::EXCHANGE).unwrap();
+            }
+        }
+    }
+
+    fn leave_no_trace_in(cache: &Path) {
+        for file in files_below(cache) {
+            // One that is replaced at this moment is seen at the next.
+            let content = fs::read(cache.join(&file)).unwrap_or_default();
+            let content = String::from_utf8_lossy(&content);
+            let name = file.display().to_string();
+            for hidden in [SECRET, Self::HIDDEN_NAME] {
+                assert!(!content.contains(hidden), "{name}: {content}");
+                assert!(!name.contains(hidden), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_swapped_for_links_and_fifos_while_root_syncs_leaks_nothing_and_hangs_nothing() {
+    let Some(scratch) = scratch_of_root() else {
+        return;
+    };
+    let traps = Traps::set(&scratch);
+    let private = picture(&scratch.join("private"));
+    for _ in 0..3 {
+        let swapping = traps.spring();
+        let mut sync = scratch.command("sync", &[&traps.path_entry]);
+        process::finish_within(sync.arg("--system"), DEADLINE);
+        drop(swapping);
+        Traps::leave_no_trace_in(&scratch.cache());
+    }
+    assert_eq!(picture(&scratch.join("private")), private);
+
+    traps.put_back();
+    let output = publish(&scratch, "--system", &traps.path_entry);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let published = everything_in(&scratch.cache());
+    for public in ["alpha:main", "open:main", "open:text"] {
+        assert!(published.contains(public), "{public}: {published}");
+    }
+    let expected = judge::entry_points(&[&traps.path_entry]);
+    assert_eq!(scratch.query(&[&traps.path_entry]), expected);
+
+    // Where the links stay, nothing is published either, and their owner is told nothing.
+    for (first, second) in &traps.swaps[1..] {
+        renameat_with(CWD, first, CWD, second, RenameFlags::EXCHANGE).unwrap();
+    }
+    publish(&scratch, "--system", &traps.path_entry);
+    Traps::leave_no_trace_in(&scratch.cache());
+    let mut query = ALICE.epcache(&scratch);
+    query.args(["query", "--cache-dir"]).arg(scratch.cache());
+    let told = entries(query.args(named(&[&traps.path_entry])));
+    assert_eq!(values(&told), ["alpha:main"]);
+}
+
+#[test]
+fn root_s_watcher_of_a_user_s_directory_leaks_nothing_and_goes_on() {
+    const ATTACK: Duration = Duration::from_secs(3);
+    let Some(scratch) = scratch_of_root() else {
+        return;
+    };
+    let traps = Traps::set(&scratch);
+    let watched = Watched::path_entries(&scratch, &[&traps.path_entry]);
+    let mut watcher = watched.watch(&["--system"]);
+    let swapping = traps.spring();
+    let start = Instant::now();
+    while start.elapsed() < ATTACK {
+        Traps::leave_no_trace_in(&scratch.cache());
+        assert!(watcher.lives(), "{}", watcher.log());
+    }
+    drop(swapping);
+    Traps::leave_no_trace_in(&scratch.cache());
+    traps.put_back();
+    let text = "[g]\nl = later:main\n";
+    write_dist(&traps.path_entry, "later-1.dist-info", Some(text));
+    wait_until(PATIENCE, "synced after the attack", || {
+        let answer = scratch.query_with(&[&traps.path_entry], &["--mode", "only"]);
+        let known = values(&answer).contains(&"later:main");
+        holds(known, format!("{answer:?}"))
+    });
+    let expected = judge::entry_points(&[&traps.path_entry]);
+    assert_eq!(scratch.query(&[&traps.path_entry]), expected);
+    Traps::leave_no_trace_in(&scratch.cache());
+    watcher.stop();
 }
 
 #[test]

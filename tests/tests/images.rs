@@ -468,7 +468,18 @@ impl<'s> Container<'s> {
             .into_iter()
             .map(|e| (e.group, e.name, e.value, e.metadata_dir, e.path_entry))
             .collect();
-        assert_eq!(found, judged, "{what}");
+        // The order of a seal is that in which the path entry was listed when it was made.
+        let (mut found, mut judged) = (found, judged);
+        if self.state() == "sealed" {
+            found.sort();
+            judged.sort();
+        }
+        let wrong = found
+            .iter()
+            .zip(&judged)
+            .find(|(found, judged)| found != judged);
+        assert_eq!(wrong, None, "{what}");
+        assert_eq!(found.len(), judged.len(), "{what}");
 
         let mut outside = self.scratch.epcache();
         outside.args(["query", "--root"]).arg(&self.root);
@@ -478,6 +489,9 @@ impl<'s> Container<'s> {
             .map(|e| (e.group, e.name, e.value, e.metadata_dir, e.path_entry))
             .collect();
         outside.retain(|entry| entry.3.starts_with("epc"));
+        if self.state() == "sealed" {
+            outside.sort();
+        }
         let own = judged.iter().filter(|it| of_packages(&it.4));
         let own: Vec<_> = own.filter(|it| it.3.starts_with("epc")).cloned().collect();
         assert_eq!(outside, own, "{what}, from outside");
