@@ -450,15 +450,16 @@ impl Traps {
     const EACH: usize = 10;
 
     fn set(scratch: &Scratch) -> Self {
+        // Everybody may enter, but not these three.
         let private = scratch.path_entry("private");
         let text = format!("[g]\ns = {SECRET}:main\n");
         let named = format!("{}-1.dist-info", Self::HIDDEN_NAME);
         write_dist(&private.join("site-packages"), &named, Some(&text));
-        write_dist(&private, "one-1.dist-info", Some(&text));
+        set_mode(&private.join("site-packages"), 0o700);
+        set_mode(&write_dist(&private, "one-1.dist-info", Some(&text)), 0o700);
         let metadata = private.join("METADATA");
         fs::write(&metadata, format!("Name: {}\n", Self::HIDDEN_NAME)).unwrap();
         set_mode(&metadata, 0o600);
-        set_mode(&private, 0o700);
 
         let home = scratch.path_entry("alice");
         let path_entry = installed(scratch, "alice/site-packages");
@@ -502,11 +503,11 @@ impl Traps {
         Self { path_entry, swaps }
     }
 
-    fn spring(&self) -> Vec<Swapping> {
+    fn spring(swaps: &[(PathBuf, PathBuf)]) -> Vec<Swapping> {
         let swap = |(first, second): &(PathBuf, PathBuf)| {
             Swapping::start(first, second, Duration::from_micros(150))
         };
-        self.swaps.iter().map(swap).collect()
+        swaps.iter().map(swap).collect()
     }
 
     /// Puts the public things where they were.
@@ -541,8 +542,9 @@ fn what_is_swapped_for_links_and_fifos_while_root_syncs_leaks_nothing_and_hangs_
     };
     let traps = Traps::set(&scratch);
     let private = picture(&scratch.join("private"));
-    for _ in 0..3 {
-        let swapping = traps.spring();
+    // A path entry that is swapped hides what is swapped in it, so each has a turn of its own.
+    for swaps in [&traps.swaps[..1], &traps.swaps[1..], &traps.swaps] {
+        let swapping = Traps::spring(swaps);
         let mut sync = scratch.command("sync", &[&traps.path_entry]);
         process::finish_within(sync.arg("--system"), DEADLINE);
         drop(swapping);
@@ -581,13 +583,19 @@ fn root_s_watcher_of_a_user_s_directory_leaks_nothing_and_goes_on() {
     let traps = Traps::set(&scratch);
     let watched = Watched::path_entries(&scratch, &[&traps.path_entry]);
     let mut watcher = watched.watch(&["--system"]);
-    let swapping = traps.spring();
+    let swapping = Traps::spring(&traps.swaps[1..]);
     let start = Instant::now();
+    let syncs = || watcher.count(&["synced"]);
+    let before = syncs();
     while start.elapsed() < ATTACK {
+        // So that the watcher looks again.
+        let file = traps.path_entry.join("module.py");
+        fs::write(&file, "").unwrap();
+        fs::remove_file(file).unwrap();
         Traps::leave_no_trace_in(&scratch.cache());
-        assert!(watcher.lives(), "{}", watcher.log());
     }
     drop(swapping);
+    assert!(syncs() > before, "nothing was attacked: {}", watcher.log());
     Traps::leave_no_trace_in(&scratch.cache());
     traps.put_back();
     let text = "[g]\nl = later:main\n";
