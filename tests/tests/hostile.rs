@@ -717,6 +717,27 @@ fn many_links_to_one_large_file_are_answered_in_bounded_memory() {
 }
 
 #[test]
+fn many_links_to_one_large_metadata_directory_are_synced_in_bounded_time() {
+    const LINKS: usize = 2500;
+    const FILES: usize = 50_000;
+    let scratch = Scratch::new();
+    let path_entry = installed(&scratch, "site-packages");
+    let large = scratch.path_entry("large");
+    for number in 0..FILES {
+        File::create(large.join(number.to_string())).unwrap();
+    }
+    for number in 0..LINKS {
+        symlink(&large, path_entry.join(format!("d{number}-1.dist-info"))).unwrap();
+    }
+    let mut sync = scratch.command("sync", &[&path_entry]);
+    let output = process::finish_within(&mut sync, DEADLINE);
+    assert!(output.status.success(), "{}", process::stderr(&output));
+    let expected = judge::entry_points(&[&path_entry]);
+    assert_eq!(scratch.query(&[&path_entry]), expected);
+    assert_eq!(values(&expected), ["alpha:main"]);
+}
+
+#[test]
 fn a_small_zip_with_very_deep_members_is_answered_in_bounded_memory() {
     const SCRIPT: &str = "
 import sys, zipfile

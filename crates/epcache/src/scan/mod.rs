@@ -34,6 +34,10 @@ const MAX_COST: u64 = 256 << 20;
 /// What an entry costs beside its text: about what it takes in memory.
 const COST_OF_AN_ENTRY: u64 = 64;
 
+/// So many files of a metadata directory are looked at; the largest have some hundred. There may be
+/// many links to one that was filled to keep us busy.
+const MAX_FILES: usize = 1000;
+
 /// So many bad lines of a text are named; of a million, the rest is counted.
 const MAX_TOLD: usize = 10;
 
@@ -435,12 +439,12 @@ pub(crate) fn stamp_of(path_entry: &PathEntry) -> Option<Stamp> {
 }
 
 /// Whether the metadata directory is one that dpkg is unpacking into: it renames its `*.dpkg-new`
-/// files when all are there, up to half a second later.
+/// files when all are there, up to half a second later. One with more than [`MAX_FILES`] counts as one.
 pub(crate) fn is_being_unpacked(metadata_dir: &Path) -> bool {
     std::fs::read_dir(metadata_dir).is_ok_and(|files| {
-        files
-            .flatten()
-            .any(|file| file.file_name().as_bytes().ends_with(b".dpkg-new"))
+        files.flatten().enumerate().any(|(number, file)| {
+            number >= MAX_FILES || file.file_name().as_bytes().ends_with(b".dpkg-new")
+        })
     })
 }
 
