@@ -245,6 +245,35 @@ fn a_seal_that_was_made_before_the_times_were_set_is_broken_and_changes_no_answe
     assert_eq!(image.judged().len(), 2);
 }
 
+/// The two that docs/packagers.md warns of.
+#[test]
+fn what_a_seal_can_not_see_is_right_after_a_sync_into_the_system_s_root() {
+    type Change = (&'static str, fn(&Image<'_>));
+    const CHANGES: [Change; 2] = [
+        ("the same version, rebuilt", |image| {
+            image.install("alpha-1.dist-info", Some("[g]\na = alpha:rebuilt\n"));
+        }),
+        ("one more, at the same time", |image| {
+            image.install("charlie-1.dist-info", Some("[g]\nc = charlie:main\n"));
+        }),
+    ];
+    for (what, change) in CHANGES {
+        let scratch = Scratch::new();
+        let image = Image::new(&scratch, "image", DIST_PACKAGES);
+        set_all_times(&image.directory, 0);
+        image.seal();
+        let sealed = image.judged();
+        change(&image);
+        set_all_times(&image.directory.join("usr"), 0);
+        assert_eq!(image.state(), "sealed", "{what}: nothing tells");
+
+        image.sync(&["--system"]);
+        assert_eq!(image.state(), "fresh", "{what}");
+        assert_eq!(image.query(), image.judged(), "{what}");
+        assert_ne!(image.query(), sealed, "{what}");
+    }
+}
+
 #[test]
 fn packages_that_ship_mirror_files_can_be_layered_where_all_times_are_one() {
     let scratch = Scratch::new();

@@ -87,9 +87,12 @@ fn syncs(command: &mut Command, destdir: &Path) -> Output {
     output
 }
 
+/// Of a file, the seconds and nanoseconds of its time, and what is in it.
+type Content = (i64, i64, Vec<u8>);
+
 /// Everything in the staged vendor root but the times of directories: names, modes, and of files the
 /// times and the contents.
-fn picture(destdir: &Path) -> Vec<(PathBuf, u32, Option<(i64, i64, Vec<u8>)>)> {
+fn picture(destdir: &Path) -> Vec<(PathBuf, u32, Option<Content>)> {
     let root = destdir.join(VENDOR);
     walkdir::WalkDir::new(&root)
         .sort_by_file_name()
