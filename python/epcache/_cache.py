@@ -747,13 +747,13 @@ def load(root: str, path_entry: str) -> "Index | None":
         text = found[0].decode()
         if not _UTF8 and not text.isascii():
             return None
-        return Index(path_entry, path, found[1], text)
+        return Index(path_entry, path, stamp_of(found[1]), text)
     except ValueError:
         return None
 
 
-def read_trusted(path: str, limit: int) -> "tuple[bytes, str] | None":
-    """The bytes of a cache's file and its identity, if it counts and has at most `limit` bytes."""
+def read_trusted(path: str, limit: int) -> "tuple[bytes, os.stat_result] | None":
+    """The bytes and the `stat` of a cache's file, if it counts and has at most `limit` bytes."""
     try:
         file = os.open(path, OPEN_FLAGS | _NO_LINK)
     except (OSError, ValueError):
@@ -765,7 +765,7 @@ def read_trusted(path: str, limit: int) -> "tuple[bytes, str] | None":
         data = os.read(file, stat.st_size + 1)
         if len(data) != stat.st_size:
             return None  # cut off: files of a cache are not changed once they are there
-        return data, stamp_of(stat)
+        return data, stat
     except OSError:
         return None
     finally:

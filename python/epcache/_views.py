@@ -9,7 +9,9 @@ import os
 from . import _source
 from ._cache import (
     NOTHING,
+    REGULAR,
     SUFFIXES,
+    TYPE,
     Index,
     View,
     holds,
@@ -219,7 +221,11 @@ def vouched(cache: "Cache", root: str, path_entry: str, stat: os.stat_result) ->
     if isinstance(listed, View):
         return listed
     read = _reader(cache, path_entry)
-    dists = [(name, _mirrored(mirror, name) or read(name)) for name in _source.in_order(listed)]
+    source_of = path_entry if cache.mode == "exact" else None
+    dists = [
+        (name, _mirrored(mirror, name, source_of) or read(name))
+        for name in _source.in_order(listed)
+    ]
     return MixedView(path_entry, None, dists)
 
 
@@ -277,16 +283,17 @@ def _mirror_files(mirror: str) -> "list[str]":
     return found
 
 
-def _mirrored(mirror: str, metadata_dir: str) -> "Read | None":
-    """A dist as its mirror file has it, if there is one that counts and its name can be told."""
+def _mirrored(mirror: str, metadata_dir: str, path_entry: "str | None") -> "Read | None":
+    """A dist as its mirror file has it, if there is one that counts and its name can be told; and,
+    if a path entry is given, if the file can be the copy of what the directory there has."""
     name = _source.name_in(metadata_dir)
-    return None if name is None else _from_mirror(mirror, metadata_dir, name)
+    return None if name is None else _from_mirror(mirror, metadata_dir, name, path_entry)
 
 
 def _mirrored_or_lost(mirror: str, metadata_dir: str) -> Read:
     """The same for mode `only`, which has nothing else to look at."""
     name = _source.name_in(metadata_dir)
-    read = _from_mirror(mirror, metadata_dir, name)
+    read = _from_mirror(mirror, metadata_dir, name, None)
     if read is None:
         path = os.path.join(mirror, metadata_dir)
         read = Read(name, None, path)
@@ -294,17 +301,41 @@ def _mirrored_or_lost(mirror: str, metadata_dir: str) -> Read:
     return read
 
 
-def _from_mirror(mirror: str, metadata_dir: str, name: "str | None") -> "Read | None":
+def _from_mirror(
+    mirror: str, metadata_dir: str, name: "str | None", path_entry: "str | None"
+) -> "Read | None":
     path = f"{mirror}/{metadata_dir}.txt"
     found = read_trusted(path, MAX_SOURCE)
     if found is None:
         return None
+    data, copy = found
+    if path_entry is not None and not _can_be_the_source(path_entry, metadata_dir, copy):
+        return None
     try:
-        return Read(name, found[0].decode(), path)
+        return Read(name, data.decode(), path)
     except UnicodeDecodeError as error:
         read = Read(name, None, path)
         read.problems.append(f"{path}: {error}")
         return read
+
+
+def _can_be_the_source(path_entry: str, metadata_dir: str, copy: os.stat_result) -> bool:
+    """Whether a mirror file can be the copy of what the metadata directory has now. Whoever changed
+    that since left a change time that is later than the copy's. A link never passes."""
+    try:
+        source = os.lstat(os.path.join(path_entry, metadata_dir, "entry_points.txt"))
+    except (FileNotFoundError, NotADirectoryError):
+        return copy.st_size == 0
+    except (OSError, ValueError):
+        return False
+    return (
+        source.st_mode & TYPE == REGULAR
+        and source.st_size == copy.st_size
+        # Packages keep whole seconds.
+        and source.st_mtime_ns // 1_000_000_000 == copy.st_mtime_ns // 1_000_000_000
+        and source.st_ctime_ns <= copy.st_ctime_ns
+        and source.st_mode & 0o444 == 0o444
+    )
 
 
 def dists(

@@ -78,12 +78,12 @@ pub(crate) fn everybody_could_read(
     };
     let searchable =
         |path: &Path, stat: &Metadata| !path.starts_with(&base) || stat.mode() & 0o111 == 0o111;
-    walk(&real, searchable).is_some_and(|stat| is_it(&stat) && readable(&stat))
+    walk(&real, searchable).is_some_and(|stat| is_it(&stat) && all_may_read(&stat))
 }
 
 /// Whether all may read it and, if it is a directory, search it. The owner and the group are asked
 /// for too: they have their own permissions, not those of the others.
-fn readable(stat: &Metadata) -> bool {
+pub(crate) fn all_may_read(stat: &Metadata) -> bool {
     let needed = if stat.is_dir() { 0o555 } else { 0o444 };
     stat.mode() & needed == needed
 }

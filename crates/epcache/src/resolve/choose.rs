@@ -107,11 +107,50 @@ impl Cache {
                 .map(|root| (root, Mirror::of(root, string)));
             for (root, mirror) in mirrors {
                 if mirror.is_trusted() {
-                    return vouched(path_entry, root, &mirror);
+                    return self.vouched(path_entry, root, &mirror);
                 }
             }
         }
         source(path_entry, "no index".to_owned())
+    }
+
+    /// The path entry as listed; a dist that the vendor root has a mirror file for is believed, in
+    /// mode `exact` as far as its source is one that the file can be a copy of.
+    fn vouched<'p>(&self, path_entry: &'p PathEntry, root: &Root, mirror: &Mirror) -> View<'p> {
+        let contents = match Contents::of(path_entry) {
+            Ok(contents) => contents,
+            Err(why) => return nothing(path_entry, why),
+        };
+        let mut below = Below::new(path_entry);
+        let mut is_believed = |name: &OsStr, copy: &Metadata| {
+            self.mode == Mode::Fast || below.can_be_the_source_of(copy, name)
+        };
+        let mut vouched = 0;
+        let mut backed = |name: &OsString| {
+            let normalized_name = dist::name_in(name.as_bytes()).filter(|_| !contents.is_archive());
+            let dist = match (normalized_name, mirror.read_file(name)) {
+                (Some(normalized_name), Ok((text, stat))) if is_believed(name, &stat) => {
+                    vouched += 1;
+                    from_mirror(path_entry, name, Some(normalized_name), text, &stat)
+                }
+                // Also in a zip, where the name is in the metadata.
+                _ => contents.read(path_entry, name),
+            };
+            Backed::Read(Box::new(dist))
+        };
+        let dists = contents.dists().iter().map(&mut backed).collect();
+        let (basis, root) = match vouched {
+            0 => (Basis::Source("no index".to_owned()), None),
+            dists => (Basis::Vouched { dists }, Some(root.clone())),
+        };
+        View {
+            path_entry,
+            index: None,
+            dists,
+            basis,
+            root,
+            not_used: Vec::new(),
+        }
     }
 
     /// Mode `only`: an index, else mirror files; the path entry itself is not touched.
@@ -328,40 +367,6 @@ fn load(root: &Root, string: &str, not_used: &mut Vec<String>) -> Result<Index, 
         not_used.push(format!("{}: {why}", mirror.index().display()));
     }
     index
-}
-
-/// The path entry as listed; a dist that the vendor root has a mirror file for is believed by name.
-fn vouched<'p>(path_entry: &'p PathEntry, root: &Root, mirror: &Mirror) -> View<'p> {
-    let contents = match Contents::of(path_entry) {
-        Ok(contents) => contents,
-        Err(why) => return nothing(path_entry, why),
-    };
-    let mut vouched = 0;
-    let mut backed = |name: &OsString| {
-        let normalized_name = dist::name_in(name.as_bytes()).filter(|_| !contents.is_archive());
-        let dist = match (normalized_name, mirror.read_file(name)) {
-            (Some(normalized_name), Ok((text, stat))) => {
-                vouched += 1;
-                from_mirror(path_entry, name, Some(normalized_name), text, &stat)
-            }
-            // Also in a zip, where the name is in the metadata.
-            _ => contents.read(path_entry, name),
-        };
-        Backed::Read(Box::new(dist))
-    };
-    let dists = contents.dists().iter().map(&mut backed).collect();
-    let (basis, root) = match vouched {
-        0 => (Basis::Source("no index".to_owned()), None),
-        dists => (Basis::Vouched { dists }, Some(root.clone())),
-    };
-    View {
-        path_entry,
-        index: None,
-        dists,
-        basis,
-        root,
-        not_used: Vec::new(),
-    }
 }
 
 /// A dist as its mirror file has it, for mode `only`.

@@ -3,12 +3,15 @@
 use super::ENTRY_POINTS;
 use crate::path_entry::PathEntry;
 use crate::stamp::Stamp;
+use crate::trust;
 use crate::walk::Place;
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::Metadata;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 /// One file or directory of a dist, and the stamp that it had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,31 +84,64 @@ impl fmt::Display for Check {
 }
 
 /// Looks at files below a path entry, without making a path anew for each.
-pub(crate) struct Below {
+pub(crate) struct Below<'p> {
+    path_entry: &'p PathEntry,
     path: Vec<u8>,
     /// The length of the location of the path entry, with a slash.
     location: usize,
 }
 
-impl Below {
-    pub(crate) fn new(path_entry: &PathEntry) -> Self {
+impl<'p> Below<'p> {
+    pub(crate) fn new(path_entry: &'p PathEntry) -> Self {
         let mut path = path_entry.location().as_os_str().as_bytes().to_owned();
         path.push(b'/');
         Self {
+            path_entry,
             location: path.len(),
             path,
         }
     }
 
+    /// Whether a mirror file with this `stat`, which a package ships, can be the copy of what the
+    /// metadata directory has now. One `stat`.
+    ///
+    /// Whoever replaces or edits a source leaves it with a change time later than that of the copy,
+    /// which nobody can set back: so no later source passes for the one that was copied,
+    /// though its size and modification time be the same. A link can lead elsewhere without a trace in
+    /// what it leads to, so it never passes; nor does what not all may read, since they may not be told.
+    pub(crate) fn can_be_the_source_of(&mut self, copy: &Metadata, metadata_dir: &OsStr) -> bool {
+        let path_entry = self.path_entry;
+        let path = self.to(metadata_dir, ENTRY_POINTS);
+        let source = match std::fs::symlink_metadata(path) {
+            Ok(source) => source,
+            Err(error) => {
+                let none = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory);
+                return none && copy.len() == 0;
+            }
+        };
+        let changed = |stat: &Metadata| (stat.ctime(), stat.ctime_nsec());
+        source.is_file()
+            && source.len() == copy.len()
+            // Packages keep whole seconds.
+            && source.mtime() == copy.mtime()
+            && changed(&source) <= changed(copy)
+            && trust::all_may_read(&source)
+            && path_entry.contains(Path::new(path), &source)
+    }
+
     /// The `stat` of a file of a metadata directory; of the directory itself if `file` is empty.
     fn stat(&mut self, metadata_dir: &OsStr, file: &str) -> io::Result<Metadata> {
+        std::fs::metadata(self.to(metadata_dir, file))
+    }
+
+    fn to(&mut self, metadata_dir: &OsStr, file: &str) -> &OsStr {
         self.path.truncate(self.location);
         self.path.extend_from_slice(metadata_dir.as_bytes());
         if !file.is_empty() {
             self.path.push(b'/');
             self.path.extend_from_slice(file.as_bytes());
         }
-        std::fs::metadata(OsStr::from_bytes(&self.path))
+        OsStr::from_bytes(&self.path)
     }
 }
 
