@@ -69,8 +69,6 @@ pub struct Changes {
     pub path_entries: BTreeSet<usize>,
     /// Whether there may be other path entries now.
     pub resolve: bool,
-    /// Whether events were lost, so that everything is among this.
-    pub lost: bool,
 }
 
 /// What its user should know of a watcher. What holds for long is said once, until it no longer does.
@@ -278,7 +276,6 @@ impl Watcher {
         Changes {
             path_entries: due,
             resolve: changed.resolve || changed.everything,
-            lost: changed.everything,
         }
     }
 
