@@ -251,15 +251,8 @@ pub(crate) struct WatchOptions {
     pub(crate) debounce: u64,
     /// Wait for no events, but look at each path entry every SECONDS [default: 5]; what there are no
     /// events of (network file systems, FUSE, overlays) is polled in any case
-    #[arg(
-        long,
-        value_name = "SECONDS",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "5",
-        value_parser = interval
-    )]
-    pub(crate) poll: Option<Duration>,
+    #[arg(long, value_name = "SECONDS", require_equals = true, value_parser = interval)]
+    pub(crate) poll: Option<Option<Duration>>,
     /// Into the user's root (the default)
     #[arg(long, conflicts_with = "system")]
     pub(crate) user: bool,

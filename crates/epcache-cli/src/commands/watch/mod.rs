@@ -464,7 +464,7 @@ impl WatchOptions {
         watch::Options {
             debounce: Duration::from_millis(self.debounce),
             poll_all: self.poll.is_some(),
-            interval: self.poll.unwrap_or(DEFAULT_INTERVAL),
+            interval: self.poll.flatten().unwrap_or(DEFAULT_INTERVAL),
         }
     }
 }
