@@ -210,6 +210,7 @@ impl Watcher {
         self.path_entries = path_entries;
         self.deciders = deciders;
         self.plan = Plan::default();
+        self.developed = Developed::default();
         self.last_looks.clear();
         lock(&self.pending).set_path_entries(&self.path_entries);
         self.all_due();
