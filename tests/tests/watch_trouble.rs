@@ -10,11 +10,13 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use epcache_tests::environment::{Scratch, is_root, set_mode, write_dist};
+use epcache_tests::judge;
 use epcache_tests::mount::Mount;
 use epcache_tests::process;
 use epcache_tests::skip::skip;
@@ -298,6 +300,51 @@ fn a_path_entry_that_can_t_be_read_is_said_once_and_followed_once_it_can() {
 }
 
 /// The cache is disposable, also while it is kept current.
+#[test]
+fn an_interpreter_that_is_gone_is_said_once_and_watched_for_once_it_is_back() {
+    let scratch = Scratch::new();
+    let path_entry = installed(&scratch, "site-packages");
+    let python = scratch.join("python");
+    let come = || symlink(judge::python(), &python).unwrap();
+    let go = || fs::remove_file(&python).unwrap();
+    let interpreter = ["--python", python.to_str().unwrap()];
+    let gone = [" WARN ", interpreter[1], "trying again"];
+    let found = [" INFO ", "found", interpreter[1]];
+
+    // Beside something else, it was never there.
+    let watched = Watched::path_entries(&scratch, &[&path_entry]);
+    let mut watcher = watched.watch(&interpreter);
+    watched.becomes_current("the start");
+    assert_eq!(watcher.count(&gone), 1, "{}", watcher.log());
+    come();
+    watcher.wait_for_lines(&found, 1);
+    assert_eq!(watcher.count(&gone), 1, "{}", watcher.log());
+    watcher.stop();
+
+    // Alone, it goes before the configuration is read again.
+    let mut command = scratch.epcache();
+    command.args(["watch", "-v", "--cache-dir"]);
+    command.arg(scratch.cache()).args(interpreter);
+    let mut watcher = Watcher::start(&scratch, &mut command);
+    go();
+    watcher.signal(Signal::HUP);
+    watcher.wait_for_message("READY=1", 2);
+    assert_eq!(watcher.count(&gone), 1, "{}", watcher.log());
+    come();
+    watcher.wait_for_lines(&found, 1);
+    assert_eq!(watcher.count(&gone), 1, "{}", watcher.log());
+    watcher.stop();
+
+    // Where nothing else is to be watched, there is no start without it.
+    go();
+    let output = process::expect_status(&mut command, 2);
+    let said = process::stderr(&output);
+    assert!(
+        said.contains(interpreter[1]) && said.lines().count() == 1,
+        "{said}"
+    );
+}
+
 #[test]
 fn a_cache_that_is_removed_is_made_again() {
     let scratch = Scratch::new();

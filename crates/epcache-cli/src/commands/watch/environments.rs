@@ -4,7 +4,7 @@
 use super::failures::{Failures, Subject};
 use crate::output::escaped;
 use crate::setting::{Setting, Wanted};
-use anyhow::Result;
+use anyhow::{Error, Result};
 use epcache::PathEntry;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -36,15 +36,17 @@ impl Environments {
     /// environment that is not there can be waited, for anything else not. Whether to `go_on` is asked
     /// before each.
     ///
+    /// What is wrong is said, the same thing once.
+    ///
     /// # Errors
-    /// None was ever found, and none of them can be waited for.
+    /// None was ever found, and none of them can be waited for; not said yet.
     pub(super) fn resolve(
         &mut self,
         setting: &Setting,
         failures: &mut Failures,
         mut go_on: impl FnMut() -> bool,
     ) -> Result<()> {
-        let mut hopeless = Ok(());
+        let mut hopeless = Vec::new();
         for (number, known) in self.all.iter_mut().enumerate() {
             let subject = Subject::Environment(number);
             if !go_on() {
@@ -52,13 +54,17 @@ impl Environments {
             }
             if failures.may_try(&subject) {
                 let resolved = known.resolve(setting, failures, subject);
-                hopeless = hopeless.and(resolved);
+                hopeless.extend(resolved.err());
             }
         }
-        match self.all.iter().all(Known::can_not_be_waited_for) {
-            true => hopeless,
-            false => Ok(()),
+        let mut hopeless = hopeless.into_iter();
+        if self.all.iter().all(Known::can_not_be_waited_for)
+            && let Some(error) = hopeless.next()
+        {
+            return Err(error);
         }
+        hopeless.for_each(|error| say_of_hopeless(&error));
+        Ok(())
     }
 
     /// The path entries that can be kept current, each once.
@@ -83,7 +89,7 @@ impl Environments {
 
 impl Known {
     /// # Errors
-    /// It can't be resolved, nor waited for; what can be waited for is said.
+    /// It can't be resolved, nor waited for, and that is to be said; what can be waited for is said.
     fn resolve(
         &mut self,
         setting: &Setting,
@@ -104,11 +110,10 @@ impl Known {
         };
         let message = format!("{error:#}");
         let is_new = failures.failed(subject, message.clone(), start.elapsed());
-        if self.can_not_be_waited_for() {
-            return Err(error);
-        }
-        if is_new {
-            tracing::warn!("{}; waiting for it", escaped(&message));
+        match (is_new, self.can_not_be_waited_for()) {
+            (false, _) => return Ok(()),
+            (true, true) => return Err(error),
+            (true, false) => tracing::warn!("{}; waiting for it", escaped(&message)),
         }
         Ok(())
     }
@@ -117,6 +122,12 @@ impl Known {
     fn can_not_be_waited_for(&self) -> bool {
         self.path.is_empty() && self.deciders.is_empty()
     }
+}
+
+/// Says of an environment that nothing will tell when it appears.
+pub(super) fn say_of_hopeless(error: &Error) {
+    let message = format!("{error:#}; trying again from time to time");
+    tracing::warn!("{}", escaped(&message));
 }
 
 /// What will tell that an environment has appeared.

@@ -265,7 +265,7 @@ impl Daemon {
         }
         self.resolve_at = None;
         if let Err(error) = self.find_path_entries() {
-            tracing::debug!("{}", escaped(&format!("{error:#}"))); // said at the start
+            environments::say_of_hopeless(&error);
         }
         let is_new = self.watch();
         self.new_sets = if is_new { self.new_sets + 1 } else { 0 };
