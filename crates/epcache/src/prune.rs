@@ -26,8 +26,8 @@ pub struct Pruned {
 }
 
 /// Removes from a root the mirrors whose path entry does not exist, leftovers of killed writers, the
-/// files of watchers that are no more, and the directories that become empty by that. What is not a cache's stays, should the root hold
-/// anything else.
+/// files of watchers that are no more, and the directories that become empty by that. What is not a
+/// cache's stays, should the root hold anything else.
 ///
 /// `within` is the directory that stands for the root of the file system, if not `/`.
 ///
