@@ -26,6 +26,7 @@ use epcache_tests::process;
 use epcache_tests::reader::{Place, Reader, reader_pythons};
 use epcache_tests::skip::{missing, skip};
 use epcache_tests::tools::{Tools, installers, make_venv, site_packages};
+use epcache_tests::wheel::Wheel;
 
 /// A tmpfs on every common Linux.
 const TMPFS: &str = "/dev/shm";
@@ -62,31 +63,6 @@ impl State {
     }
 }
 
-/// Writes a wheel as the specification says, with the times that reproducible builds give. Arguments:
-/// the wheel, and the text of `entry_points.txt`.
-const WHEEL_WRITER: &str = r#"
-import base64, hashlib, sys, zipfile
-
-wheel, entry_points = sys.argv[1:]
-info = "demo-1.0.dist-info"
-files = {
-    "demo.py": "alpha = bravo = print\n",
-    f"{info}/METADATA": "Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n",
-    f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    f"{info}/entry_points.txt": entry_points,
-}
-record = ""
-for name, text in files.items():
-    digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
-    record += f"{name},sha256={digest},{len(text.encode())}\n"
-files[f"{info}/RECORD"] = record + f"{info}/RECORD,,\n"
-with zipfile.ZipFile(wheel, "w") as archive:
-    for name, text in files.items():
-        member = zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0))
-        member.external_attr = 0o644 << 16
-        archive.writestr(member, text)
-"#;
-
 /// A place to install into, and both states' sources.
 struct Site {
     scratch: Scratch,
@@ -113,14 +89,12 @@ impl Site {
             ),
         };
         for state in [State::Alpha, State::Bravo] {
-            let wheel = site.wheel(state);
-            fs::create_dir_all(wheel.parent().unwrap()).unwrap();
-            process::succeed(
-                Command::new(judge::python())
-                    .args(["-I", "-c", WHEEL_WRITER])
-                    .arg(wheel)
-                    .arg(state.entry_points()),
-            );
+            let wheel = Wheel {
+                name: "demo".to_owned(),
+                version: "1.0".to_owned(),
+                entry_points: state.entry_points(),
+            };
+            wheel.write(site.wheel(state).parent().unwrap());
         }
         // Distributions that stay, so that an index has more to say than the one that changes.
         for name in ["anchor", "zenith"] {
