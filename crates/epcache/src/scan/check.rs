@@ -148,27 +148,47 @@ impl<'p> Below<'p> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs::{self, Permissions};
+    use std::fs::{self, File, Permissions};
     use std::os::unix::fs::PermissionsExt;
+
+    /// Writes a file until it gets another change time: two changes within a tick get the same.
+    fn wait_for_another_time_than(stat: &Metadata, file: &Path) -> io::Result<()> {
+        let changed = |stat: &Metadata| (stat.ctime(), stat.ctime_nsec());
+        loop {
+            fs::write(file, "")?;
+            if changed(&fs::metadata(file)?) != changed(stat) {
+                return Ok(());
+            }
+        }
+    }
 
     #[test]
     fn what_was_made_readable_after_it_was_read_is_not_what_was_read() -> io::Result<()> {
-        let scratch = tempfile::tempdir()?;
-        let file = scratch.path().join(ENTRY_POINTS);
         for links in [1, 2] {
+            let scratch = tempfile::tempdir()?;
+            let file = scratch.path().join(ENTRY_POINTS);
             fs::write(&file, "secret")?;
             fs::set_permissions(&file, Permissions::from_mode(0o600))?;
+            if links == 2 {
+                fs::hard_link(&file, scratch.path().join("other"))?;
+            }
             let stat = fs::metadata(&file)?;
+            assert_eq!(stat.nlink(), links);
             let check = Check {
                 what: What::EntryPoints,
                 stamp: Stamp::of_file(&stat),
                 place: Some(Place::of(&stat)),
             };
             assert!(check.is_of(&stat), "{links} links");
-            fs::write(&file, "public, and longer")?;
+            wait_for_another_time_than(&stat, &scratch.path().join("later"))?;
+            fs::write(&file, "public")?;
+            let text = File::options().append(true).open(&file)?;
+            text.set_modified(stat.modified()?)?;
             fs::set_permissions(&file, Permissions::from_mode(0o644))?;
-            assert!(!check.is_of(&fs::metadata(&file)?), "{links} links");
-            fs::hard_link(&file, scratch.path().join("other")).ok();
+            let public = fs::metadata(&file)?;
+            let size_and_time = |stat: &Metadata| (stat.len(), stat.modified().ok());
+            assert_eq!(size_and_time(&public), size_and_time(&stat));
+            assert!(!check.is_of(&public), "{links} links");
         }
         Ok(())
     }
