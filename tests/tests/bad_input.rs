@@ -16,7 +16,7 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use epcache_tests::environment::{Scratch, entries, files_below, is_root, set_mode, write_dist};
 use epcache_tests::judge::{self, Entry};
@@ -31,6 +31,9 @@ const LARGEST_SOURCE: u64 = 8 * 1024 * 1024;
 const ADDRESS_SPACE_KIB: u64 = 1 << 20;
 /// A command that waits for a FIFO waits for ever; one that does not is done long before.
 const SOON: Duration = Duration::from_secs(30);
+
+/// As long as a sync waits, at most, for times that can be believed.
+const WAIT_FOR_A_CLOCK: Duration = Duration::from_millis(2500);
 
 /// A path entry with a good distribution before and after the one that a test spoils.
 fn with_good_neighbours(scratch: &Scratch) -> PathBuf {
@@ -682,5 +685,38 @@ fn dists_warns_of_what_query_warns_of() {
         let output = process::finish(&mut scratch.command(subcommand, &[&path_entry]));
         let said = process::stderr(&output);
         assert!(said.contains(warning), "{subcommand}: {said}");
+    }
+}
+
+#[test]
+fn a_metadata_directory_with_more_files_than_are_looked_at_is_read_each_time_and_sync_says_so() {
+    let scratch = Scratch::new();
+    let path_entry = with_good_neighbours(&scratch);
+    let many = write_dist(
+        &path_entry,
+        "mike-1.dist-info",
+        Some("[g]\nm = mike:main\n"),
+    );
+    // With METADATA and entry_points.txt, one more than are looked at.
+    let (last, others) = (many.join("999"), 1..999);
+    others.for_each(|number| fs::write(many.join(number.to_string()), "").unwrap());
+    let said = process::stderr(&scratch.sync(&[&path_entry]));
+    assert_eq!(said, "", "as many as are looked at");
+    fs::write(&last, "").unwrap();
+    let told = format!(
+        "epcache: warning: {}: more than 1000 files, so that it is read from the source each time; \
+         report the package\n",
+        many.display()
+    );
+    fs::remove_dir_all(scratch.cache()).unwrap();
+    scratch.sync(&[&path_entry]);
+    for _ in 0..2 {
+        let start = Instant::now();
+        let said = process::stderr(&scratch.sync(&[&path_entry]));
+        assert_eq!(said, told);
+        assert!(start.elapsed() < WAIT_FOR_A_CLOCK, "nothing is waited for");
+        let answer = scratch.query(&[&path_entry]);
+        assert_eq!(answer, judge::entry_points(&[&path_entry]));
+        assert_eq!(values(&answer), ["alpha:main", "mike:main", "zulu:main"]);
     }
 }

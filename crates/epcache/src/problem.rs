@@ -40,6 +40,9 @@ pub enum ProblemKind {
     DanglingLink,
     /// Not readable by this user; the dist declares nothing.
     PermissionDenied,
+    /// A metadata directory with more than [`crate::scan::MAX_FILES`] files, so that it can't be told
+    /// whether all are there; its source is read each time.
+    ManyFiles,
     /// Leads out of the directory that was given as the root of the file system; left out.
     LeavesRoot,
     /// Not everybody may read the path entry, and what root writes is for all.
@@ -54,7 +57,7 @@ impl ProblemKind {
     pub fn is_silent_in_cpython(&self) -> bool {
         matches!(
             self,
-            Self::Directory | Self::DanglingLink | Self::PermissionDenied
+            Self::Directory | Self::DanglingLink | Self::PermissionDenied | Self::ManyFiles
         )
     }
 }
@@ -83,6 +86,7 @@ impl fmt::Display for ProblemKind {
             Self::Directory => f.write_str("a directory instead of a file; the distribution declares nothing"),
             Self::DanglingLink => f.write_str("a symbolic link to nothing; the distribution declares nothing"),
             Self::PermissionDenied => f.write_str("not readable; for you the distribution declares nothing"),
+            Self::ManyFiles => write!(f, "more than {} files, so that it is read from the source each time; report the package", crate::scan::MAX_FILES),
             Self::LeavesRoot => f.write_str("leads out of the given root directory, left out"),
             Self::NotForAll => f.write_str("not everybody may read the path entry, so nothing of it is published"),
             Self::NotMirrored => f.write_str("neither index nor mirror file says what it declares (mode 'only'); run 'epcache sync'"),

@@ -36,7 +36,7 @@ const COST_OF_AN_ENTRY: u64 = 64;
 
 /// So many files of a metadata directory are looked at; the largest have some hundred. There may be
 /// many links to one that was filled to keep us busy.
-const MAX_FILES: usize = 1000;
+pub const MAX_FILES: usize = 1000;
 
 /// So many bad lines of a text are named; of a million, the rest is counted.
 const MAX_TOLD: usize = 10;
@@ -439,13 +439,18 @@ pub(crate) fn stamp_of(path_entry: &PathEntry) -> Option<Stamp> {
 }
 
 /// Whether the metadata directory is one that dpkg is unpacking into: it renames its `*.dpkg-new`
-/// files when all are there, up to half a second later. One with more than [`MAX_FILES`] counts as one.
+/// files when all are there, up to half a second later. Of one that [`has_many_files`], this is not
+/// known.
 pub(crate) fn is_being_unpacked(metadata_dir: &Path) -> bool {
     std::fs::read_dir(metadata_dir).is_ok_and(|files| {
-        files.flatten().enumerate().any(|(number, file)| {
-            number >= MAX_FILES || file.file_name().as_bytes().ends_with(b".dpkg-new")
-        })
+        let mut looked_at = files.flatten().take(MAX_FILES);
+        looked_at.any(|file| file.file_name().as_bytes().ends_with(b".dpkg-new"))
     })
+}
+
+/// Whether there are more than [`MAX_FILES`] in a metadata directory.
+pub(crate) fn has_many_files(metadata_dir: &Path) -> bool {
+    std::fs::read_dir(metadata_dir).is_ok_and(|files| files.flatten().nth(MAX_FILES).is_some())
 }
 
 /// Whether the metadata directory is a `.dist-info` without `RECORD`, the file that installers write

@@ -173,7 +173,10 @@ impl Believable<'_> {
             };
         }
         let path = self.path_entry.location().join(&dist.metadata_dir);
-        settled && !scan::is_being_unpacked(&path) && !self.is_being_installed(dist, &path)
+        settled
+            && !scan::has_many_files(&path)
+            && !scan::is_being_unpacked(&path)
+            && !self.is_being_installed(dist, &path)
     }
 
     /// Whether an installer may not have put everything into a metadata directory yet.

@@ -9,7 +9,7 @@ use crate::layout::{RootKind, exists_for_writing};
 use crate::mirror::{Listing, Mirror};
 use crate::path_entry::PathEntry;
 use crate::problem::{Problem, ProblemKind};
-use crate::scan::{Check, Dist};
+use crate::scan::{self, Check, Dist};
 use crate::trust;
 use crate::walk::Place;
 use crate::write;
@@ -138,6 +138,14 @@ impl<'a> Work<'a> {
             self.mirror_file(dist)?;
         }
         let believed = settled || self.sync.root.kind == RootKind::Vendor;
+        let path = self.path_entry.location().join(&dist.metadata_dir);
+        if !believed && scan::has_many_files(&path) {
+            self.outcome.problems.push(Problem {
+                path,
+                line: None,
+                kind: ProblemKind::ManyFiles,
+            });
+        }
         self.outcome.settled &= believed;
         Ok(match may_publish && believed {
             true => Record::of(dist),
