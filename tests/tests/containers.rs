@@ -1,6 +1,6 @@
-//! Containers that run from a sealed image, and install packages on top: docs/packagers.md step by step,
-//! with real layers and Debian's own package manager. Each step is compared with the container's
-//! Python.
+//! Containers: what runs from a sealed image and installs packages on top, docs/packagers.md step by
+//! step, with real layers and Debian's own package manager; and a store like that of Nix. Each step is
+//! compared with the container's Python.
 
 #![cfg(target_os = "linux")]
 #![allow(
@@ -10,6 +10,7 @@
 )]
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -17,7 +18,7 @@ use epcache_tests::binary;
 use epcache_tests::environment::{self, Scratch, entries, is_root, set_mode, write_dist};
 use epcache_tests::mount::Mount;
 use epcache_tests::process::{self, stdout};
-use epcache_tests::skip::skip;
+use epcache_tests::skip::{missing, skip};
 
 /// Where Debian's packages go.
 const DIST_PACKAGES: &str = "usr/lib/python3/dist-packages";
@@ -296,4 +297,89 @@ fn a_container_answers_as_its_python_does_whatever_is_installed_on_top_of_a_seal
     let container = Container::start(&scratch, &space, &derived).unwrap();
     assert_eq!(container.state(), "sealed");
     assert_eq!(container.agrees("the derived image").len(), 2);
+}
+
+/// Makes a store like that of Nix: each package in a path of its own, and an environment of links to
+/// what they have; all times 1, and nothing can be written. Gives the environment's path entry.
+fn make_store(container: &Container<'_>) -> &'static str {
+    const SITE: &str = "lib/python3.12/site-packages";
+    const ENVIRONMENT: &str = "/nix/store/3f9x-python3-3.12-env/lib/python3.12/site-packages";
+    let environment = container.root.join(&ENVIRONMENT[1..]);
+    fs::create_dir_all(&environment).unwrap();
+    for name in ["alpha", "bravo"] {
+        let package = format!("nix/store/{name}7w2-python3.12-{name}-1/{SITE}");
+        let metadata_dir = format!("{name}-1.dist-info");
+        let text = format!("[g]\n{name} = {name}:main\n");
+        write_dist(&container.root.join(&package), &metadata_dir, Some(&text));
+        let link = environment.join(&metadata_dir);
+        symlink(format!("/{package}/{metadata_dir}"), link).unwrap();
+    }
+    container.run(
+        "find",
+        &["/nix", "-depth", "-exec", "touch", "-hd", "@1", "{}", "+"],
+    );
+    container.run("chmod", &["-R", "a-w", "/nix"]);
+    ENVIRONMENT
+}
+
+#[test]
+fn a_store_like_that_of_nix_is_answered_from_the_seal_as_directory_and_as_squashfs() {
+    let scratch = Scratch::new();
+    if let Some(reason) = no_container() {
+        return skip(&format!("a store: {reason}"));
+    }
+    let space = scratch.path_entry("space");
+    let Some(_space) = Mount::tmpfs("mode=755", &space) else {
+        return skip("a store: no file system can be mounted here");
+    };
+    let Some(container) = Container::start(&scratch, &space, &[]) else {
+        return skip("a store: no overlay can be mounted here");
+    };
+    process::succeed(
+        Command::new("cp")
+            .arg(binary())
+            .arg(container.root.join("usr/bin/epcache")),
+    );
+    let environment = make_store(&container);
+    let agrees = |what: &str, state: &str| {
+        let query = container.epcache(&["query", "--path", environment, "--format", "json"]);
+        let found = environment::parse_json(query.as_bytes());
+        let found: Vec<_> = found.into_iter().map(|entry| entry.value).collect();
+        let judge = JUDGE.replace("in sys.path", "in sys.argv[1:]");
+        let judged = container.run(PYTHON, &["-I", "-c", &judge, environment]);
+        let judged: Vec<Found> = serde_json::from_slice(&judged.stdout).unwrap();
+        let mut judged: Vec<_> = judged.into_iter().map(|found| found.2).collect();
+        let mut found = found;
+        found.sort(); // a squashfs lists names in another order
+        judged.sort();
+        assert_eq!(found, judged, "{what}");
+        assert_eq!(found.len(), 2, "{what}");
+        let said = container.epcache(&["status", "--path", environment]);
+        assert_eq!(said.split('\t').next(), Some(state), "{what}: {said}");
+    };
+    agrees("no seal", "source");
+    container.epcache(&["sync", "--vendor", "--seal", "--path", environment]);
+    agrees("a directory", "sealed");
+    let index = format!("usr/share/epcache{environment}/.index");
+    let index = fs::read_to_string(container.root.join(index)).unwrap();
+    assert!(
+        !index.contains("\nself\t"),
+        "nothing is left to be read: {index}"
+    );
+
+    let file = scratch.join("nix.squashfs");
+    let store = container.root.join("nix");
+    let mut mksquashfs = Command::new("mksquashfs");
+    mksquashfs
+        .arg(&store)
+        .arg(&file)
+        .args(["-quiet", "-no-progress"]);
+    let Ok(made) = mksquashfs.output() else {
+        return missing("there is no mksquashfs (Debian: squashfs-tools)");
+    };
+    assert!(made.status.success());
+    let Some(_mount) = Mount::image(&file, &store) else {
+        return skip("a store in a squashfs: it can't be mounted here");
+    };
+    agrees("a squashfs", "sealed");
 }
