@@ -56,6 +56,19 @@ impl<'s> Image<'s> {
         write_dist(&self.location(), metadata_dir, text);
     }
 
+    /// Another content for one of the distributions, with the size and the time of the one before.
+    fn rebuild_alpha(&self) {
+        let metadata_dir = self.location().join("alpha-1.dist-info");
+        fs::remove_dir_all(&metadata_dir).ok(); // in a layer of its own there is none
+        self.install("alpha-1.dist-info", Some("[g]\na = alpha:niam\n"));
+        set_all_times(&metadata_dir, 0);
+    }
+
+    fn has_rebuilt_alpha(&self) -> bool {
+        let found = self.query();
+        found.iter().any(|entry| entry.value == "alpha:niam")
+    }
+
     fn location(&self) -> PathBuf {
         self.directory.join(self.path_entry)
     }
@@ -138,7 +151,19 @@ impl<'s> Image<'s> {
         assert_eq!((sources, indexes), (0, 1), "{what}");
     }
 
-    /// How many sources and indexes a query opens.
+    /// Answers what CPython does; and of the distributions that declare something, the mirror files
+    /// are believed or not.
+    fn answers(&self, how: How, what: &str) {
+        assert_eq!(self.query(), self.judged(), "{what}");
+        let (sources, _) = self.opened();
+        match how {
+            How::Believed => assert_eq!(sources, 0, "{what}"),
+            How::Read => assert_eq!(sources, self.judged().len(), "{what}"),
+            How::EitherWay => {}
+        }
+    }
+
+    /// How many sources (metadata directories are, too) and indexes a query opens.
     fn opened(&self) -> (usize, usize) {
         let mut query = self.scratch.epcache();
         query.arg("query").args(self.named());
@@ -150,8 +175,20 @@ impl<'s> Image<'s> {
                 .filter(|call| !call.touches("ENOENT"))
                 .count()
         };
-        (count("entry_points.txt\""), count(".index\""))
+        let sources = count("entry_points.txt\"") + count("-info\"");
+        (sources, count(".index\""))
     }
+}
+
+/// What becomes of mirror files.
+#[derive(Clone, Copy)]
+enum How {
+    /// They are believed: no source is opened.
+    Believed,
+    /// The sources are read.
+    Read,
+    /// The one or the other.
+    EitherWay,
 }
 
 /// A tree that nobody may write can't be removed by those who are not root.
@@ -315,20 +352,255 @@ fn packages_that_ship_mirror_files_can_be_layered_where_all_times_are_one() {
     assert_eq!(removed.judged().len(), 2);
 }
 
-/// `mksquashfs` of an image, as in a build that is to be reproducible; `None` where there is none.
-fn squashed(image: &Image<'_>, file: &Path) -> Option<()> {
-    let made = Command::new("mksquashfs")
-        .arg(&image.directory)
-        .arg(file)
-        .args(["-quiet", "-no-progress"])
-        .env("SOURCE_DATE_EPOCH", SOURCE_DATE.to_string())
-        .output();
-    let Ok(output) = made else {
-        missing("there is no mksquashfs (Debian: squashfs-tools)");
+/// How a tree is copied: a shell script, after [`COPYING`].
+type Way = (&'static str, How, &'static str);
+
+/// From a tree to an empty directory. `later` waits until what is written gets another change time.
+const COPYING: &str = r#"
+    from=$1 to=$2
+    now() { touch "$to/.now" && stat -c %z "$to/.now"; }
+    later() {
+        before=$(now)
+        while [ "$(now)" = "$before" ]; do :; done
+        rm "$to/.now"
+    }
+    cd "$from"
+"#;
+
+const WAYS: [Way; 8] = [
+    ("cp", How::EitherWay, r#"cp -a . "$to""#),
+    ("links", How::EitherWay, r#"cp -al . "$to""#),
+    ("tar", How::EitherWay, r#"tar -cf - . | tar -C "$to" -xf -"#),
+    (
+        "tar, by name",
+        How::Believed,
+        r#"tar --sort=name -cf - . | tar -C "$to" -xf -"#,
+    ),
+    ("rsync", How::Believed, r#"rsync -a ./ "$to""#),
+    (
+        "sources first",
+        How::Believed,
+        r#"cp -a --parents usr/lib "$to"; later; cp -a --parents usr/share "$to""#,
+    ),
+    (
+        "mirror files first",
+        How::Read,
+        r#"cp -a --parents usr/share "$to"; later; cp -a --parents usr/lib "$to""#,
+    ),
+    // As when labels are set in the finished tree.
+    (
+        "attributes, by name",
+        How::Believed,
+        r#"cp -a . "$to"; cd "$to"; find . -type f | sort | xargs chmod a-x"#,
+    ),
+];
+
+/// Mirror files of packages are believed as far as they were put in their places after their sources.
+/// Where it was otherwise, the sources are read.
+#[test]
+fn a_tree_of_packages_answers_right_however_it_was_copied() {
+    let scratch = Scratch::new();
+    if !is_root() {
+        return skip("only root can make a path entry that is root's");
+    }
+    if Command::new("rsync").arg("--version").output().is_err() {
+        return missing("there is no rsync (Debian: rsync)");
+    }
+    if !can_count() {
+        return;
+    }
+    let image = Image::new(&scratch, "image", DIST_PACKAGES);
+    image.sync(&["--vendor"]);
+    set_all_times(&image.directory, 0);
+    for (number, (what, how, script)) in WAYS.into_iter().enumerate() {
+        let copy = image.at(scratch.path_entry(&format!("copy-{number}")));
+        let script = format!("{COPYING}{script}");
+        let mut shell = Command::new("sh");
+        shell.args(["-ec", &script, "sh"]).arg(&image.directory);
+        process::succeed(shell.arg(&copy.directory));
+        copy.answers(how, what);
+
+        // The same version again, which neither its size nor its time tells.
+        copy.rebuild_alpha();
+        copy.answers(How::EitherWay, &format!("{what}, and a rebuild"));
+        assert!(copy.has_rebuilt_alpha(), "{what}");
+        if matches!(how, How::Read) {
+            copy.sync(&["--system"]);
+            copy.answers(How::Believed, "the system's sync");
+        }
+    }
+}
+
+/// As OSTree checks out what it keeps: each content once, with a link wherever it is needed. Nobody
+/// writes there: what happened to the one of two names would show as a change of the other.
+#[test]
+fn mirror_files_that_are_the_same_file_as_their_source_are_believed_in_whatever_order() {
+    let scratch = Scratch::new();
+    if !is_root() {
+        return skip("only root can make a path entry that is root's");
+    }
+    if !can_count() {
+        return;
+    }
+    let objects = scratch.path_entry("objects");
+    for version in ["1", "2"] {
+        let image = Image::new(&scratch, &format!("image-{version}"), DIST_PACKAGES);
+        if version == "2" {
+            image.rebuild_alpha();
+        }
+        image.sync(&["--vendor"]);
+        set_all_times(&image.directory, 0);
+        let deployed = image.at(scratch.path_entry(&format!("deployed-{version}")));
+        let script = r#"
+            find . -type d -exec mkdir -p "$to/{}" ';'
+            for part in usr/share usr/lib; do
+                find "$part" -type f | while read -r file; do
+                    object=$objects/$(sha256sum <"$file" | cut -c1-64)
+                    [ -e "$object" ] || cp -p "$file" "$object"
+                    ln "$object" "$to/$file"
+                done
+                later
+            done
+        "#;
+        let script = format!("objects=$3\n{COPYING}{script}");
+        let mut shell = Command::new("sh");
+        shell.args(["-ec", &script, "sh"]).arg(&image.directory);
+        process::succeed(shell.arg(&deployed.directory).arg(&objects));
+        deployed.answers(How::Believed, version);
+        assert_eq!(deployed.has_rebuilt_alpha(), version == "2");
+    }
+}
+
+/// The third that docs/packagers.md warns of.
+#[test]
+fn what_a_copied_mirror_file_can_not_show_is_right_after_a_sync() {
+    let scratch = Scratch::new();
+    if !is_root() || !can_count() {
+        return skip("only root can make a path entry that is root's");
+    }
+    let image = Image::new(&scratch, "image", DIST_PACKAGES);
+    image.sync(&["--vendor"]);
+    set_all_times(&image.directory, 0);
+    image.rebuild_alpha();
+    image.answers(How::EitherWay, "a mirror file that is behind");
+    let copy = image.at(scratch.path_entry("copy"));
+    let tar = "tar -C \"$1\" --sort=name -cf - . | tar -C \"$2\" -xf -";
+    let mut shell = Command::new("sh");
+    shell.args(["-ec", tar, "sh"]).arg(&image.directory);
+    process::succeed(shell.arg(&copy.directory));
+    assert_eq!(copy.opened().0, 0, "nothing tells");
+    assert_ne!(copy.query(), copy.judged());
+    copy.sync(&["--vendor"]);
+    copy.answers(How::EitherWay, "the last step of a build");
+}
+
+#[test]
+fn layers_with_packages_answer_right_whatever_is_in_which() {
+    let scratch = Scratch::new();
+    if !is_root() {
+        return skip("only root can mount layers");
+    }
+    if !can_count() {
+        return;
+    }
+    let below = Image::new(&scratch, "below", DIST_PACKAGES);
+    below.sync(&["--vendor"]);
+    let layer = |name: &str| below.at(scratch.path_entry(name));
+    let [package, rebuilt, work] = ["package", "rebuilt", "work"].map(layer);
+    package.install("charlie-1.dist-info", Some("[g]\nc = charlie:main\n"));
+    package.sync(&["--vendor"]);
+    for image in [&below, &package] {
+        set_all_times(&image.directory, 0);
+    }
+    rebuilt.rebuild_alpha();
+
+    let merged = layer("merged");
+    let stack = |layers: &[&Image<'_>], more: &str| {
+        let layers: Vec<_> = layers
+            .iter()
+            .map(|layer| layer.directory.to_str().unwrap())
+            .collect();
+        let options = format!("lowerdir={}{more}", layers.join(":"));
+        Mount::new("overlay", &options, &merged.directory)
+    };
+    let Some(mount) = stack(&[&package, &below], "") else {
+        return skip("layers: no overlay can be mounted here");
+    };
+    assert_eq!(merged.judged().len(), 3);
+    merged.answers(How::Believed, "a package in a layer of its own");
+    drop(mount);
+
+    let mount = stack(&[&rebuilt, &package, &below], "");
+    merged.answers(How::EitherWay, "a rebuild without its mirror file");
+    assert!(merged.has_rebuilt_alpha());
+    drop(mount);
+
+    let upper = layer("upper");
+    let writable = format!(
+        ",upperdir={},workdir={}",
+        upper.directory.display(),
+        work.directory.display()
+    );
+    let _mount = stack(&[&package, &below], &writable);
+    merged.answers(How::Believed, "with a layer to write in");
+    merged.rebuild_alpha();
+    merged.answers(How::EitherWay, "a rebuild in the layer to write in");
+    assert!(merged.has_rebuilt_alpha());
+}
+
+/// `mksquashfs` of a directory, as in a build that is to be reproducible; `None` where there is none.
+fn squashed(directory: &Path, file: &Path) -> Option<()> {
+    let mut command = Command::new("mksquashfs");
+    command.arg(directory).arg(file);
+    command.args(["-quiet", "-no-progress"]);
+    made(&mut command, "squashfs-tools")
+}
+
+fn made(command: &mut Command, package: &str) -> Option<()> {
+    command.env("SOURCE_DATE_EPOCH", SOURCE_DATE.to_string());
+    let Ok(output) = command.output() else {
+        missing(&format!(
+            "there is no {:?} (Debian: {package})",
+            command.get_program()
+        ));
         return None;
     };
     assert!(output.status.success(), "{}", stderr(&output));
     Some(())
+}
+
+/// There is no change time but that of the content: an image is made once, as a whole.
+#[test]
+fn mirror_files_in_an_image_that_keeps_no_change_times_are_believed() {
+    let scratch = Scratch::new();
+    if !is_root() {
+        return skip("only root can make a path entry that is root's");
+    }
+    if !can_count() {
+        return;
+    }
+    let image = Image::new(&scratch, "image", DIST_PACKAGES);
+    image.sync(&["--vendor"]);
+    set_all_times(&image.directory, SOURCE_DATE);
+    let [squashfs, erofs] = ["squashfs", "erofs"].map(|kind| scratch.join(kind));
+    let erofs_made = {
+        let mut command = Command::new("mkfs.erofs");
+        made(command.arg(&erofs).arg(&image.directory), "erofs-utils")
+    };
+    let images = [
+        (squashed(&image.directory, &squashfs), squashfs),
+        (erofs_made, erofs),
+    ];
+    for (made, file) in images {
+        let what = file.display().to_string();
+        let mounted = image.at(scratch.path_entry(&format!("{what}-mounted")));
+        let mount = made.and_then(|()| Mount::image(&file, &mounted.directory));
+        let Some(_mount) = mount else {
+            skip(&format!("{what}: it can't be mounted here"));
+            continue;
+        };
+        mounted.answers(How::Believed, &what);
+    }
 }
 
 #[test]
@@ -353,7 +625,7 @@ fn a_squashfs_of_a_reproducible_build_is_answered_from_the_seal() {
 
     for (image, state) in [(&image, "sealed"), (&late, "source")] {
         let file = scratch.join(format!("{state}.squashfs"));
-        let Some(()) = squashed(image, &file) else {
+        let Some(()) = squashed(&image.directory, &file) else {
             return;
         };
         let unpacked = image.at(scratch.join(format!("unpacked-{state}")));
@@ -381,4 +653,44 @@ fn a_squashfs_of_a_reproducible_build_is_answered_from_the_seal() {
         drop(places);
         drop(mount);
     }
+}
+
+/// As where rpm-ostree runs the scriptlets of packages: `/var` is the machine's, and not theirs.
+#[test]
+fn where_var_can_not_be_written_the_system_s_sync_says_so_in_one_line_and_answers_stay_right() {
+    let scratch = Scratch::new();
+    let image = Image::new(&scratch, "image", DIST_PACKAGES);
+    let other = Image::new(&scratch, "image", "usr/lib/python3.12/site-packages");
+    let var = scratch.path_entry("image/var");
+    let synced = |status: i32| {
+        let mut sync = scratch.epcache();
+        sync.args(["sync", "--system", "--root"])
+            .arg(&image.directory);
+        process::expect_status(&mut sync, status)
+    };
+    for (what, path, names) in [
+        ("nothing there", "var/cache", 2),
+        ("as tmpfiles.d makes it", "var/cache/epcache", 2),
+        ("a cache that is behind", "", 1),
+    ] {
+        fs::create_dir_all(image.directory.join(path)).unwrap();
+        if path.is_empty() {
+            synced(0);
+            image.install("alpha-2.dist-info", Some("[g]\na = alpha:two\n"));
+        }
+        let Some(mount) = Mount::read_only(&var) else {
+            return skip("a read-only /var: it can't be mounted here");
+        };
+        let said = stderr(&synced(2));
+        assert_eq!(said.lines().count(), 1, "{what}: {said}");
+        assert!(said.contains("Read-only file system"), "{what}: {said}");
+        assert!(said.contains(var.to_str().unwrap()), "{what}: {said}");
+        assert_eq!(said.contains("1 more path entry"), names == 2, "{said}");
+        for image in [&image, &other] {
+            assert_eq!(image.query(), image.judged(), "{what}");
+        }
+        drop(mount);
+    }
+    synced(0);
+    assert_eq!(image.state(), "fresh");
 }
