@@ -321,7 +321,8 @@ def _from_mirror(
 
 def _can_be_the_source(path_entry: str, metadata_dir: str, copy: os.stat_result) -> bool:
     """Whether a mirror file can be the copy of what the metadata directory has now. Whoever changed
-    that since left a change time that is later than the copy's. A link never passes."""
+    that since left a change time that is later than the copy's, which tells nothing if the copy has
+    several links, unless they are to one file. A symbolic link never passes."""
     try:
         source = os.lstat(os.path.join(path_entry, metadata_dir, "entry_points.txt"))
     except (FileNotFoundError, NotADirectoryError):
@@ -333,7 +334,10 @@ def _can_be_the_source(path_entry: str, metadata_dir: str, copy: os.stat_result)
         and source.st_size == copy.st_size
         # Packages keep whole seconds.
         and source.st_mtime_ns // 1_000_000_000 == copy.st_mtime_ns // 1_000_000_000
-        and source.st_ctime_ns <= copy.st_ctime_ns
+        and (
+            (source.st_dev, source.st_ino) == (copy.st_dev, copy.st_ino)
+            or (copy.st_nlink == 1 and source.st_ctime_ns <= copy.st_ctime_ns)
+        )
         and source.st_mode & 0o444 == 0o444
     )
 

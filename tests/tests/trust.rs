@@ -23,6 +23,7 @@ use epcache_tests::process;
 use epcache_tests::skip::{missing, skip};
 use epcache_tests::strace::{self, FILE_SYSTEM};
 use epcache_tests::user::{self, ALICE, BOB};
+use epcache_tests::watcher::{PATIENCE, holds, wait_until};
 
 /// Where Debian's packages go, which a system's sync looks at without being told.
 const DIST_PACKAGES: &str = "usr/lib/python3/dist-packages";
@@ -514,6 +515,37 @@ fn a_vouched_mirror_file_is_read_instead_of_its_source_where_the_path_entry_is_r
     let (answer, sources, _, _) = opens(&question);
     assert_eq!(answer, image.judged());
     assert_eq!(sources, 2, "nobody can vouch for what a user may write");
+}
+
+/// As after a copy that wrote the tree in another order: the mirror file is right, and not believed.
+#[test]
+fn a_vendor_sync_writes_a_mirror_file_again_that_is_older_than_its_source() {
+    let image = shipped();
+    let source = image
+        .path_entry()
+        .join("alpha-1.dist-info/entry_points.txt");
+    let mirror = image
+        .directory()
+        .join("usr/share/epcache")
+        .join(DIST_PACKAGES);
+    let copy = mirror.join("alpha-1.dist-info.txt");
+    let stat = |path: &Path| fs::metadata(path).unwrap();
+    let changed = |path: &Path| (stat(path).ctime(), stat(path).ctime_nsec());
+    image.sync(&["--vendor"]);
+    wait_until(PATIENCE, "the clock goes on", || {
+        set_mode(&source, 0o644);
+        holds(changed(&source) > changed(&copy), "the same change time")
+    });
+    image.sync(&["--vendor"]);
+    assert!(changed(&copy) >= changed(&source), "not written again");
+    // The change time of one with other links can be that of a link that was made or removed.
+    fs::hard_link(&copy, image.scratch.join("other")).unwrap();
+    image.sync(&["--vendor"]);
+    assert_eq!(stat(&copy).nlink(), 1, "not written again");
+
+    let inode = stat(&copy).ino();
+    image.sync(&["--vendor"]);
+    assert_eq!(stat(&copy).ino(), inode, "nothing was to be done");
 }
 
 #[test]

@@ -105,10 +105,9 @@ impl<'p> Below<'p> {
     /// Whether a mirror file with this `stat`, which a package ships, can be the copy of what the
     /// metadata directory has now. One `stat`.
     ///
-    /// Whoever replaces or edits a source leaves it with a change time later than that of the copy,
-    /// which nobody can set back: so no later source passes for the one that was copied,
-    /// though its size and modification time be the same. A link can lead elsewhere without a trace in
-    /// what it leads to, so it never passes; nor does what not all may read, since they may not be told.
+    /// Whatever replaces or edits a source later leaves it with a change time later than that of the
+    /// copy, and no program sets a change time back. A link can lead elsewhere without a trace in what
+    /// it leads to, so it never passes; nor does what not all may read, since they may not be told.
     pub(crate) fn can_be_the_source_of(&mut self, copy: &Metadata, metadata_dir: &OsStr) -> bool {
         let path_entry = self.path_entry;
         let path = self.to(metadata_dir, ENTRY_POINTS);
@@ -119,14 +118,24 @@ impl<'p> Below<'p> {
                 return none && copy.len() == 0;
             }
         };
-        let changed = |stat: &Metadata| (stat.ctime(), stat.ctime_nsec());
         source.is_file()
             && source.len() == copy.len()
             // Packages keep whole seconds.
             && source.mtime() == copy.mtime()
-            && changed(&source) <= changed(copy)
+            && !is_later(&source, copy)
             && trust::all_may_read(&source)
             && path_entry.contains(Path::new(path), &source)
+    }
+
+    /// Whether a mirror file with this `stat` would not be believed as it was written before its
+    /// source, though it is the copy of it.
+    pub(crate) fn is_older_than_its_source(
+        &mut self,
+        copy: &Metadata,
+        metadata_dir: &OsStr,
+    ) -> bool {
+        let source = std::fs::symlink_metadata(self.to(metadata_dir, ENTRY_POINTS));
+        source.is_ok_and(|source| source.is_file() && is_later(&source, copy))
     }
 
     /// The `stat` of a file of a metadata directory; of the directory itself if `file` is empty.
@@ -143,6 +152,13 @@ impl<'p> Below<'p> {
         }
         OsStr::from_bytes(&self.path)
     }
+}
+
+/// Whether a source may have been changed later than its copy. That of a copy with several links can't
+/// be told, since each link made or removed changes its change time: unless the source is one of them.
+fn is_later(source: &Metadata, copy: &Metadata) -> bool {
+    let changed = |stat: &Metadata| (stat.ctime(), stat.ctime_nsec());
+    Place::of(source) != Place::of(copy) && (copy.nlink() > 1 || changed(source) > changed(copy))
 }
 
 #[cfg(test)]

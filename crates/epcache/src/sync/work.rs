@@ -9,7 +9,7 @@ use crate::layout::{RootKind, exists_for_writing};
 use crate::mirror::{Listing, Mirror};
 use crate::path_entry::PathEntry;
 use crate::problem::{Problem, ProblemKind};
-use crate::scan::{self, Check, Dist};
+use crate::scan::{self, Below, Check, Dist};
 use crate::trust;
 use crate::walk::Place;
 use crate::write;
@@ -161,7 +161,10 @@ impl<'a> Work<'a> {
         let text = dist.text.as_deref().unwrap_or_default();
         let same = |(old, stat): (Vec<u8>, Metadata)| {
             let modified = stat.modified().ok() == Some(dist.modified);
-            old == text && modified && self.mirror.has_mode(&stat)
+            old == text
+                && modified
+                && self.mirror.has_mode(&stat)
+                && !self.is_not_believed(&stat, &dist.metadata_dir)
         };
         if present && self.mirror.read_file(&dist.metadata_dir).is_ok_and(same) {
             return Ok(());
@@ -173,6 +176,12 @@ impl<'a> Work<'a> {
             true => Ok(()),
             false => self.mirror.write_file(&name, text, dist.modified),
         }
+    }
+
+    /// Whether a copy is to be written again as it is, since readers would not believe the old one.
+    fn is_not_believed(&self, copy: &Metadata, metadata_dir: &OsStr) -> bool {
+        self.sync.root.kind == RootKind::Vendor
+            && Below::new(self.path_entry).is_older_than_its_source(copy, metadata_dir)
     }
 
     /// Notes that a file will be written. Before the first, sees to it that the root is there, and
