@@ -1,218 +1,274 @@
---- Which package a mirror file belongs into: the one that has the metadata directory.
+--- The part of the build policy that runs within rpmbuild: it tells brp-epcache what each %files of the spec lists.
 --
--- Loaded by macros.epcache-brp in rpmbuild. While rpm parses the spec, `section` is told of each %files and
--- reads what it lists; after %install, rpm asks `list` for each of them, and gets those of the mirror
--- files that brp-epcache wrote whose metadata directory is listed there. A mirror file whose place is
--- not found is removed from the build root, so that the build does not stop at a file in no package.
+-- Loaded by macros.epcache-brp. While rpm parses the spec, `section` is told of each %files, and adds a list to it, which brp-epcache
+-- writes. It runs at the end of %install, after the spec was parsed, and gets what is known of all sections on its standard input:
+--
+--     section KEY LIST    a %files, and the list to be written for it
+--     opaque KEY          a %files of which nothing is known: a macro made it
+--     line TEXT           a line of the section above, expanded
+--     unsure TEXT         a line that may not be there, as it stands within %if; without a text: it can be anything
+--     list FILE           a list of the section's own
 
 if epcache then
   return
 end
 epcache = {}
 
-local VENDOR_ROOT = "/usr/share/epcache"
 -- Lines at which a section of a spec ends.
 local SECTIONS = {
   "package", "description", "prep", "generate_buildrequires", "conf", "build", "install", "check", "clean",
   "pre", "post", "preun", "postun", "pretrans", "posttrans", "preuntrans", "postuntrans", "trigger%a*",
   "filetrigger%a*", "transfiletrigger%a*", "verify", "verifyscript", "files", "changelog", "sourcelist", "patchlist",
 }
+-- rpm's own packages, which have no distributions: its macros make their %files.
+local RPMS_OWN = { "^debuginfo$", "^debugsource$", "^%-n_.*%-debuginfo$", "^%-n_.*%-debugsource$" }
+-- What `post` prints while `section` looks whether it is called.
+local HERE = "epcache is here"
 
--- Of each %files: its line, and the lines after it, neither expanded.
-local sections = {}
--- Of each metadata directory's mirror file the number of its section; made when the first list is asked for.
-local owners
+-- Of the spec that is being parsed: the directory of its lists, its sections by key and in order, whether brp-epcache was called.
+local build
+-- What %__arch_install_post was.
+local before = ""
+local probing = false
+-- The lines of spec files, by path.
+local texts = {}
 
-local function starts_section(line)
+local function expand(text)
+  local done, result = pcall(rpm.expand, text)
+  return done and result or nil
+end
+
+local function lines_of(path)
+  if not texts[path] then
+    texts[path] = {}
+    local file = io.open(path)
+    if file then
+      for line in file:lines() do
+        table.insert(texts[path], line)
+      end
+      file:close()
+    end
+  end
+  return texts[path]
+end
+
+local function section_name(line)
   local word = line:match("^%%(%a[%w_]*)")
   for _, name in ipairs(SECTIONS) do
     if word and word:match("^" .. name .. "$") then
+      return word
+    end
+  end
+end
+
+-- The section of the spec in which a line stands, as far as the file tells.
+local function section_at(path, number)
+  for at = number, 1, -1 do
+    local name = section_name(lines_of(path)[at] or "")
+    if name then
+      return name
+    end
+  end
+end
+
+-- Without %install, rpm runs nothing that could write a list.
+local function has_install(path)
+  for _, line in ipairs(lines_of(path)) do
+    if section_name(line) == "install" or line:lower():match("^buildsystem:") then
       return true
     end
   end
   return false
 end
 
-local function lines_after(path, number)
-  local lines = {}
-  local spec = io.open(path or "")
-  if not spec then
-    return lines
-  end
-  local at = 0
-  for line in spec:lines() do
-    at = at + 1
-    if at > number then
-      if starts_section(line) then
-        break
-      end
-      lines[#lines + 1] = line
+-- The words of a %files: what tells the package, and the lists.
+local function package_and_lists(words)
+  local package, lists = {}, {}
+  local next_is_list = false
+  for word in words:gmatch("%S+") do
+    local list = next_is_list and word or word:match("^%-f=?(.+)")
+    next_is_list = word == "-f" and not next_is_list
+    if list then
+      lists[#lists + 1] = list
+    elseif not next_is_list then
+      package[#package + 1] = word
     end
   end
-  spec:close()
-  return lines
+  return table.concat(package, "_"), lists
+end
+
+-- Has `post` called at the end of %install, behind what is called there anyway; false where that can't be had.
+-- %__arch_install_post is what rpm leaves empty for others, so nothing is lost if it is expanded now.
+local function hooked()
+  probing = true
+  local now = expand("%{?__arch_install_post}") or ""
+  if not now:find(HERE, 1, true) then
+    before = now
+    rpm.define("__arch_install_post %{lua:print(epcache.post())}")
+  end
+  local all = expand("%{?__spec_install_post}") or ""
+  probing = false
+  return all:find(HERE, 1, true) ~= nil
+end
+
+-- Forgets the sections of an earlier parsing. Those of which nothing is known stay: that is the safe side.
+local function begin_anew()
+  local opaque = {}
+  for _, key in ipairs(build.order) do
+    opaque[#opaque + 1] = build.sections[key].opaque and key or nil
+  end
+  local sections = build.sections
+  build = { directory = build.directory, sections = {}, order = opaque }
+  for _, key in ipairs(opaque) do
+    build.sections[key] = sections[key]
+  end
+end
+
+local function register(key, section)
+  local known = build.sections[key]
+  if known and (known.opaque or section.opaque or known.path ~= section.path or known.number ~= section.number) then
+    -- What macros make is told more than once. And of a second %files of a package, rpm takes the lines, and the lists of both.
+    known.opaque = true
+    return false
+  elseif known then
+    -- As for another architecture.
+    begin_anew()
+  end
+  build.sections[key] = section
+  table.insert(build.order, key)
+  return true
 end
 
 --- A %files of the spec, for which this gives the line that rpm is to have instead.
-function epcache.section(words, spec, number)
-  sections[#sections + 1] = { words = words, lines = lines_after(spec, tonumber(number) or 0) }
-  -- A path to rpm, which it expands when it opens the list. It has to start with '/' before that.
-  return "%files " .. words .. " -f /%%{__epcache_list:" .. #sections .. "}"
-end
-
-local function expanded(text)
-  local done, result = pcall(rpm.expand, text)
-  return done and result or text
-end
-
-local function kind(path)
-  return posix.stat(path, "type")
-end
-
--- Calls `visit` with each child, in order of their names.
-local function children(directory, visit)
-  local names = posix.dir(directory) or {}
-  table.sort(names)
-  for _, name in ipairs(names) do
-    if name ~= "." and name ~= ".." then
-      visit(directory .. "/" .. name, name)
+function epcache.section(words, path, number)
+  local line = lines_of(path)[number] or ""
+  local rest = line:match("^.-%%files(.*)$")
+  -- To the letter, where it can be had: the word can also stand in a text.
+  local unchanged = "%files" .. (rest and not line:find("%%files.*%%files") and expand(rest) or " " .. words)
+  local is_text = line:match("^%s*#") or (rest and section_at(path, number) == "changelog")
+  if is_text or not expand("%{?__brp_epcache}"):find("%S") or words:find("-epcache-files/", 1, true) then
+    return unchanged
+  end
+  local directory = expand("%{_builddir}/%{NAME}-%{VERSION}-%{RELEASE}.%{_arch}-epcache-files") or ""
+  local package, lists = package_and_lists(words)
+  local key = package == "" and "main" or package:gsub("[^%w._+-]", "_")
+  for _, name in ipairs(RPMS_OWN) do
+    if key:match(name) then
+      return unchanged
     end
+  end
+  if not build or build.directory ~= directory then
+    build = { directory = directory, sections = {}, order = {} }
+  end
+  local opaque = not line:match("^%%files%f[^%w_]")
+  local section = { path = path, number = number, lists = lists, opaque = opaque, list = directory .. "/" .. key }
+  if not register(key, section) or opaque or build.closed then
+    return unchanged
+  end
+  -- A path that takes no quotes, and is the same however often it is expanded.
+  if not directory:match("^/[%w/._+~^-]*$") or not has_install(path) or not hooked() then
+    section.opaque = true
+    return unchanged
+  end
+  section.written = true
+  return "%files " .. words .. " -f " .. section.list
+end
+
+-- Whether the line goes on after a text, by rpm's rule: an open "%{", "%(" or "%[", or a backslash at its end.
+local function goes_on(text)
+  local depth, at = 0, 1
+  while at <= #text do
+    local two, one = text:sub(at, at + 1), text:sub(at, at)
+    if two == "%%" then
+      at = at + 1
+    elseif two:match("^%%[{(%[]$") then
+      depth = depth + 1
+      at = at + 1
+    elseif depth > 0 and one:match("[{(%[]") then
+      depth = depth + 1
+    elseif depth > 0 and one:match("[})%]]") then
+      depth = depth - 1
+    end
+    at = at + 1
+  end
+  return depth > 0 or text:match("\\$") ~= nil
+end
+
+-- Hands each line of a section to `visit`: its text, not expanded, or nothing if that is not to be told; and whether it
+-- is surely there.
+local function visit_lines(section, visit)
+  -- How many %if are open, and whether another section began within one: rpm may have left it out.
+  local depth, crossed = 0, false
+  local begun
+  local lines = lines_of(section.path)
+  for number = section.number + 1, #lines do
+    local line = begun and begun .. "\n" .. lines[number] or lines[number]
+    local word = line:match("^%s*%%(%a+)")
+    begun = goes_on(line) and line or nil
+    if begun then
+      -- The rest of it comes.
+    elseif section_name(line) then
+      if depth == 0 then
+        return
+      end
+      crossed = true
+    elseif word == "if" or word == "ifarch" or word == "ifnarch" or word == "ifos" or word == "ifnos" then
+      depth = depth + 1
+    elseif word == "endif" then
+      depth = math.max(depth - 1, 0)
+    elseif word == "else" or (word and word:match("^elif")) then
+      -- Of an %if before the section, if none is open: what comes now is not there, as the section is.
+      depth = math.max(depth, 1)
+    elseif word ~= "global" and word ~= "define" and word ~= "undefine" then
+      visit(line, depth == 0 and not crossed and line == lines[number])
+    end
+  end
+  if begun then
+    visit(nil, false)
   end
 end
 
-local function files_below(directory, found)
-  children(directory, function(path)
-    if kind(path) == "directory" then
-      files_below(path, found)
-    else
-      found[#found + 1] = path
+local function describe(key, said)
+  local section = build.sections[key]
+  if section.opaque then
+    said[#said + 1] = "opaque " .. key
+  end
+  if section.written then
+    said[#said + 1] = "section " .. key .. " " .. section.list
+  end
+  if section.opaque then
+    return
+  end
+  for _, list in ipairs(section.lists) do
+    list = list:sub(1, 1) == "/" and list or rpm.expand("%{_builddir}/%{?buildsubdir}/") .. list
+    said[#said + 1] = "list " .. list
+  end
+  visit_lines(section, function(text, is_sure)
+    local result = text and expand(text)
+    for line in ((result or "") .. "\n"):gmatch("([^\n]*)\n") do
+      if not result then
+        said[#said + 1] = "unsure"
+      elseif line:find("%S") and not line:match("^%s*#") then
+        said[#said + 1] = (is_sure and "line " or "unsure ") .. line
+      end
     end
   end)
-  return found
 end
 
--- A shell's pattern for one path, as one of Lua's. What it doesn't know ("{a,b}") matches nothing.
-local function pattern(glob)
-  local text = glob:gsub("[%^%$%(%)%%%.%+%-]", "%%%0"):gsub("%*", "[^/]*"):gsub("%?", "[^/]")
-  return text:gsub("%[!", "[^")
-end
-
--- Whether a line's path names the metadata directory, something in it, or a directory above it.
-local function covers(glob, metadata_dir, with_contents)
-  glob = glob:gsub("/+$", "")
-  if metadata_dir:match("^" .. pattern(glob) .. "$") or glob:sub(1, #metadata_dir + 1) == metadata_dir .. "/" then
-    return true
+--- What is done at the end of %install: what would be done without this, and brp-epcache.
+function epcache.post()
+  if probing then
+    return HERE
   end
-  local depth = select(2, metadata_dir:gsub("/", ""))
-  local glob_depth = select(2, glob:gsub("/", ""))
-  if glob_depth > depth then
-    local head = glob:match("^" .. ("/[^/]*"):rep(depth))
-    return head ~= nil and metadata_dir:match("^" .. pattern(head) .. "$") ~= nil
+  local policy = expand("%{?__brp_epcache}") or ""
+  if not build or #build.order == 0 or not policy:find("%S") then
+    return before
   end
-  return with_contents and metadata_dir:match("^" .. pattern(glob) .. "/") ~= nil
-end
-
--- Whether the lines list the metadata directory: not as %exclude or %ghost.
-local function has(lines, metadata_dir)
-  local found = false
-  for _, line in ipairs(lines) do
-    for text in (expanded(line) .. "\n"):gmatch("(.-)\n") do
-      local refused = text:find("%exclude", 1, true) or text:find("%ghost", 1, true)
-      local with_contents = not text:find("%dir", 1, true)
-      for word in text:gmatch("%S+") do
-        word = word:gsub('^"(.*)"$', "%1")
-        local done, covered = pcall(covers, word, metadata_dir, with_contents)
-        if word:sub(1, 1) == "/" and done and covered then
-          if refused then
-            return false
-          end
-          found = true
-        end
-      end
-    end
+  build.closed = true
+  local said = {}
+  for _, key in ipairs(build.order) do
+    describe(key, said)
   end
-  return found
-end
-
--- The lines of a section, those of its own lists too, which are there by now.
-local function all_lines(section)
-  local lines = { table.unpack(section.lines) }
-  for list in (" " .. expanded(section.words)):gmatch("%s%-f%s*(%S+)") do
-    if list:sub(1, 1) ~= "/" then
-      list = expanded("%{_builddir}/%{?buildsubdir}/") .. list
-    end
-    local file = io.open(list)
-    if file then
-      for line in file:lines() do
-        lines[#lines + 1] = line
-      end
-      file:close()
-    end
-  end
-  return lines
-end
-
-local function owner_of(metadata_dir, lists)
-  for number, lines in ipairs(lists) do
-    if has(lines, metadata_dir) then
-      return number
-    end
-  end
-end
-
--- Whether a spec that also calls %epcache_install has a line for it.
-local function is_listed(mirror_file, lists)
-  return owner_of(mirror_file, lists) ~= nil
-end
-
-local function find_owners()
-  owners = {}
-  local root = expanded("%{buildroot}")
-  local lists = {}
-  for number, section in ipairs(sections) do
-    lists[number] = all_lines(section)
-  end
-  for _, path in ipairs(files_below(root .. VENDOR_ROOT, {})) do
-    local mirror_file = path:sub(#root + 1)
-    local metadata_dir = mirror_file:sub(#VENDOR_ROOT + 1):gsub("%.txt$", "")
-    local owner = owner_of(metadata_dir, lists)
-    if is_listed(mirror_file, lists) then
-      owner = nil
-    elseif owner then
-      owners[#owners + 1] = { mirror_file, owner }
-    else
-      io.stderr:write("brp-epcache: " .. metadata_dir .. " is in no package; its mirror file is left out\n")
-      os.remove(path)
-    end
-  end
-end
-
---- The path of a list with the mirror files of a section and the directories above them.
-function epcache.list(number)
-  if not owners then
-    find_owners()
-  end
-  local path = expanded("%{_builddir}/epcache-files-") .. number
-  local file = assert(io.open(path, "w"))
-  -- rpm takes an empty list for a mistake. This is the last list, so it says nothing of other lines.
-  file:write("%defattr(-,root,root,-)\n")
-  local seen = {}
-  for _, pair in ipairs(owners) do
-    if pair[2] == number then
-      local directory = VENDOR_ROOT
-      local rest = pair[1]:sub(#VENDOR_ROOT + 2)
-      while directory do
-        if not seen[directory] then
-          seen[directory] = true
-          file:write("%dir " .. directory .. "\n")
-        end
-        local name, below = rest:match("^([^/]+)/(.*)$")
-        directory = name and directory .. "/" .. name
-        rest = below or rest
-      end
-      file:write(pair[1] .. "\n")
-    end
-  end
-  file:close()
-  return path
+  -- No line is the end mark: each starts with a word of ours.
+  return before .. "\n" .. policy .. " <<'END OF SECTIONS' || :\n" .. table.concat(said, "\n") .. "\nEND OF SECTIONS\n"
 end
