@@ -30,6 +30,8 @@ local build
 -- What %__arch_install_post was.
 local before = ""
 local probing = false
+-- While `post` expands lines once more, those that name %files are no sections.
+local describing = false
 -- The lines of spec files, by path.
 local texts = {}
 
@@ -143,8 +145,14 @@ end
 function epcache.section(words, path, number)
   local line = lines_of(path)[number] or ""
   local rest = line:match("^.-%%files(.*)$")
+  local unchanged = words == "" and "%files" or "%files " .. words
+  if describing then
+    return unchanged
+  end
   -- To the letter, where it can be had: the word can also stand in a text.
-  local unchanged = "%files" .. (rest and not line:find("%%files.*%%files") and expand(rest) or " " .. words)
+  if words ~= "" and rest and rest:match("^[ \t]") and not rest:find("%files", 1, true) then
+    unchanged = "%files" .. (expand(rest) or " " .. words)
+  end
   local is_text = line:match("^%s*#") or (rest and section_at(path, number) == "changelog")
   if is_text or not expand("%{?__brp_epcache}"):find("%S") or words:find("-epcache-files/", 1, true) then
     return unchanged
@@ -266,9 +274,11 @@ function epcache.post()
   end
   build.closed = true
   local said = {}
+  describing = true
   for _, key in ipairs(build.order) do
     describe(key, said)
   end
+  describing = false
   -- No line is the end mark: each starts with a word of ours.
   return before .. "\n" .. policy .. " <<'END OF SECTIONS' || :\n" .. table.concat(said, "\n") .. "\nEND OF SECTIONS\n"
 end
