@@ -1,11 +1,13 @@
 //! rpm for tests: the packages of epcache, built from the repository's spec; small Python packages, built
 //! in each of the ways that packagers have; and systems to install them on, which are directories.
 
+use std::collections::HashMap;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::OnceLock;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::environment::{Scratch, entries, is_root, set_mode};
 use crate::judge::{self, Entry};
@@ -21,8 +23,10 @@ pub const VENDOR_ROOT: &str = "/usr/share/epcache";
 pub const SYSTEM_ROOT: &str = "/var/cache/epcache";
 /// Where a system has the command: from its package, or a test's own.
 const COMMANDS: [&str; 2] = ["/usr/bin/epcache", "/opt/epcache"];
-/// The time of all builds, in seconds: so rebuilds have the same times.
-const EPOCH: &str = "1700000000";
+/// The time of all builds, in seconds since 1970: so rebuilds have the same times.
+pub const EPOCH: u64 = 1_700_000_000;
+/// The time of each `entry_points.txt`, before that of the build, so that it is seen whether a copy keeps it.
+pub const ENTRY_POINTS_TIME: u64 = 1_600_000_000;
 
 /// How the spec of a Python package comes to ship mirror files.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -100,8 +104,8 @@ impl Package {
         };
         let entry_points = if self.value.is_some() {
             format!(
-                "cat >entry_points.txt <<'END'\n{}END\ninstall -Dpm644 entry_points.txt -t \
-                 %{{buildroot}}%{{python3_sitelib}}/{metadata_dir}",
+                "cat >entry_points.txt <<'END'\n{}END\ntouch -d @{ENTRY_POINTS_TIME} entry_points.txt\n\
+                 install -Dpm644 entry_points.txt -t %{{buildroot}}%{{python3_sitelib}}/{metadata_dir}",
                 self.text()
             )
         } else {
@@ -162,6 +166,32 @@ pub struct Kit {
     pub command: PathBuf,
     /// The packages of the macros and of the build policy.
     pub helpers: [PathBuf; 2],
+    /// The packages that tests install, each built once, by spec.
+    built: Mutex<HashMap<String, Arc<OnceLock<PathBuf>>>>,
+}
+
+/// What is different where two people build the same.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings {
+    /// The mask of modes.
+    pub umask: &'static str,
+    /// `TZ`.
+    pub time_zone: &'static str,
+    /// `LC_ALL` and `LANG`.
+    pub language: &'static str,
+    /// The name of the home directory, below that of the build.
+    pub home: &'static str,
+}
+
+impl Default for Surroundings {
+    fn default() -> Self {
+        Self {
+            umask: "022",
+            time_zone: "UTC",
+            language: "C.UTF-8",
+            home: "home",
+        }
+    }
 }
 
 /// The kit, built once in `directory` (`CARGO_TARGET_TMPDIR`) for all tests of a run; nothing where it can't be built,
@@ -193,49 +223,13 @@ impl Kit {
             fs::remove_dir_all(directory).unwrap();
         }
         fs::create_dir_all(directory).unwrap();
-        let top = directory.join("epcache");
-        let spec = repository().join("packaging/rpm/epcache.spec");
-        let source = top.join("SOURCES/epcache-0.1.0.tar.gz");
-        fs::create_dir_all(source.parent().unwrap()).unwrap();
-        // What the spec takes from the sources, when it need not build the command.
-        process::succeed(
-            Command::new("tar")
-                .arg("-czf")
-                .arg(&source)
-                .arg("-C")
-                .arg(repository())
-                .args(["--transform", "s,^,epcache-0.1.0/,"])
-                .args([
-                    "packaging",
-                    "docs",
-                    "README.md",
-                    "LICENSE-MIT",
-                    "LICENSE-APACHE",
-                ]),
-        );
-        process::succeed(
-            rpmbuild(&top, None)
-                .arg("--define")
-                .arg(format!("epcache_binary {}", binary().display()))
-                .args(["--nodeps", "-bb"])
-                .arg(spec),
-        );
-        let built = |name: &str| {
-            built(&top)
-                .into_iter()
-                .find(|path| {
-                    path.file_name()
-                        .unwrap()
-                        .to_str()
-                        .unwrap()
-                        .starts_with(name)
-                })
-                .unwrap()
-        };
+        let [command, helpers @ ..] =
+            build_epcache(&directory.join("epcache"), Surroundings::default());
         let kit = Self {
             directory: directory.to_owned(),
-            command: built("epcache-0"),
-            helpers: [built("epcache-rpm-macros-"), built("epcache-brp-")],
+            command,
+            helpers,
+            built: Mutex::default(),
         };
         // Where packages are built, all three are installed.
         let machine = kit.machine();
@@ -260,45 +254,114 @@ impl Kit {
         self.machine().join("usr/bin/epcache")
     }
 
-    /// Builds a package below `top` with the macros that a machine has where the kit's packages are installed.
-    pub fn build_in(&self, top: &Path, package: &Package, way: Way) -> PathBuf {
-        let output = self.build_spec(top, &package.spec(way), way == Way::Policy);
+    /// A package, built with the macros that a machine has where the kit's packages are installed.
+    pub fn package(&self, package: &Package, way: Way) -> PathBuf {
+        let mut built = self.built.lock().unwrap();
+        let number = built.len();
+        let key = format!("{way:?}\n{}", package.spec(way));
+        let path = Arc::clone(built.entry(key).or_default());
+        drop(built);
+        let top = self.directory.join(format!("packages/{number}"));
+        path.get_or_init(|| self.build_in(&top, package, way, Surroundings::default()))
+            .clone()
+    }
+
+    /// Builds such a package below `top`.
+    pub fn build_in(
+        &self,
+        top: &Path,
+        package: &Package,
+        way: Way,
+        surroundings: Surroundings,
+    ) -> PathBuf {
+        let output = process::finish(&mut self.rpmbuild(
+            top,
+            &package.spec(way),
+            way == Way::Policy,
+            surroundings,
+        ));
         assert!(output.status.success(), "{}", process::stderr(&output));
         let mut found = built(top);
         assert_eq!(found.len(), 1, "{found:?}");
         found.remove(0)
     }
 
-    /// Builds a spec, with or without the build policy.
-    pub fn build_spec(&self, top: &Path, spec: &str, policy: bool) -> Output {
+    /// `rpmbuild` of a spec, which is written below `top`, with or without the build policy.
+    pub fn rpmbuild(
+        &self,
+        top: &Path,
+        spec: &str,
+        policy: bool,
+        surroundings: Surroundings,
+    ) -> Command {
         fs::create_dir_all(top).unwrap();
-        let file = top.join("package.spec");
+        let file = tempfile::Builder::new()
+            .suffix(".spec")
+            .tempfile_in(top)
+            .unwrap();
         fs::write(&file, spec).unwrap();
-        let machine = self.machine();
-        let libraries = machine.join("usr/lib/rpm");
-        // In the order in which rpm reads them where they are installed.
-        let policies = if policy {
-            machine.join("etc/rpm/macros.*")
-        } else {
-            PathBuf::new()
-        };
-        let policies = policies.display();
+        let (_, file) = file.keep().unwrap();
+        let libraries = self.machine().join("usr/lib/rpm");
         let macros = format!(
-            "/usr/lib/rpm/macros:{}/macros.d/macros.*:/usr/lib/rpm/platform/%{{_target}}/macros:{policies}",
-            libraries.display()
+            "/usr/lib/rpm/macros:{}/macros.d/macros.{}:/usr/lib/rpm/platform/%{{_target}}/macros",
+            libraries.display(),
+            if policy { "*" } else { "epcache" },
         );
-        let mut rpmbuild = rpmbuild(top, Some(&macros));
+        let mut rpmbuild = rpmbuild(top, Some(&macros), surroundings);
         for (name, path) in [
             ("__epcache", self.program()),
             ("__brp_epcache", libraries.join("brp-epcache")),
             ("__epcache_lua", libraries.join("lua/epcache.lua")),
         ] {
+            // A spec that turns the policy off does so after this, and counts.
             let path = path.display();
             rpmbuild.arg("--define").arg(format!("{name} {path}"));
         }
         rpmbuild.env("EPCACHE", self.program());
-        process::finish(rpmbuild.arg("-bb").arg(file))
+        rpmbuild.arg("-bb").arg(file);
+        rpmbuild
     }
+}
+
+/// Builds the packages of epcache itself, around a command that is built already: the command's, and the two for builds.
+pub fn build_epcache(top: &Path, surroundings: Surroundings) -> [PathBuf; 3] {
+    let spec = repository().join("packaging/rpm/epcache.spec");
+    let source = top.join("SOURCES/epcache-0.1.0.tar.gz");
+    fs::create_dir_all(source.parent().unwrap()).unwrap();
+    // What the spec takes from the sources, when it need not build the command.
+    process::succeed(
+        Command::new("tar")
+            .arg("-czf")
+            .arg(&source)
+            .arg("-C")
+            .arg(repository())
+            .args(["--transform", "s,^,epcache-0.1.0/,"])
+            .args([
+                "packaging",
+                "docs",
+                "README.md",
+                "LICENSE-MIT",
+                "LICENSE-APACHE",
+            ]),
+    );
+    process::succeed(
+        rpmbuild(top, None, surroundings)
+            .arg("--define")
+            .arg(format!("epcache_binary {}", binary().display()))
+            .args(["--nodeps", "-bb"])
+            .arg(spec),
+    );
+    let found = built(top);
+    ["epcache-0", "epcache-rpm-macros-", "epcache-brp-"].map(|name| {
+        let is_it = |path: &&PathBuf| {
+            path.file_name()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .starts_with(name)
+        };
+        found.iter().find(is_it).unwrap().clone()
+    })
 }
 
 /// The root of the repository.
@@ -307,15 +370,25 @@ pub fn repository() -> &'static Path {
 }
 
 /// `rpmbuild` below a directory, told to build the same each time; with the machine's macros, or those of a list of files.
-fn rpmbuild(top: &Path, macros: Option<&str>) -> Command {
-    fs::create_dir_all(top).unwrap();
-    let mut rpmbuild = Command::new("rpmbuild");
+fn rpmbuild(top: &Path, macros: Option<&str>, surroundings: Surroundings) -> Command {
+    fs::create_dir_all(top.join(surroundings.home)).unwrap();
+    let mut rpmbuild = Command::new("sh");
+    rpmbuild.args([
+        "-c",
+        "umask \"$1\"; shift; exec rpmbuild \"$@\"",
+        "sh",
+        surroundings.umask,
+    ]);
     if let Some(macros) = macros {
         // Before all else: the first definition has rpm read its files.
         rpmbuild.arg("--macros").arg(macros);
     }
-    rpmbuild.env("HOME", top).env("LC_ALL", "C.UTF-8");
-    rpmbuild.env("SOURCE_DATE_EPOCH", EPOCH);
+    rpmbuild
+        .env("HOME", top.join(surroundings.home))
+        .env("LC_ALL", surroundings.language)
+        .env("LANG", surroundings.language)
+        .env("TZ", surroundings.time_zone)
+        .env("SOURCE_DATE_EPOCH", EPOCH.to_string());
     for define in [
         format!("_topdir {}", top.display()),
         "_buildhost test.example.org".to_owned(),
@@ -352,12 +425,12 @@ fn rpm(root: &Path) -> Command {
     rpm
 }
 
-/// The files and directories of a package, with what `rpm -qlv` says of each.
+/// The files and directories of a package, with the mode, the owner and the time of each.
 pub fn contents(package: &Path) -> Vec<(PathBuf, String)> {
     let output = process::succeed(
         Command::new("rpm")
             .args(["-qp", "--qf"])
-            .arg("[%{FILENAMES}\t%{FILEMODES:perms} %{FILEUSERNAME} %{FILEGROUPNAME}\n]")
+            .arg("[%{FILENAMES}\t%{FILEMODES:perms} %{FILEUSERNAME} %{FILEGROUPNAME} %{FILEMTIMES}\n]")
             .arg(package),
     );
     process::stdout(&output)
@@ -367,10 +440,72 @@ pub fn contents(package: &Path) -> Vec<(PathBuf, String)> {
         .collect()
 }
 
+/// A mount that only a process of this has, which ends with this, and with the test if that is killed.
+struct Mounts {
+    holder: Child,
+    directory: PathBuf,
+}
+
+impl Mounts {
+    /// A file system in memory on a directory.
+    fn tmpfs(options: &str, directory: &Path) -> Option<Self> {
+        let mut holder = Command::new("unshare")
+            .args(["--mount", "--propagation", "private", "sh", "-ec"])
+            .arg("mount -t tmpfs -o \"$1\" none \"$2\"; echo mounted; read -r _ || :")
+            .args(["sh", options])
+            .arg(directory)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
+        let mut said = String::new();
+        let answer = holder.stdout.take().unwrap();
+        BufReader::new(answer).read_line(&mut said).ok();
+        let mounts = Self {
+            holder,
+            directory: directory.to_owned(),
+        };
+        (said == "mounted\n").then_some(mounts)
+    }
+
+    /// The path of the directory for those who have not the mount.
+    fn seen_from_here(&self) -> PathBuf {
+        let (holder, directory) = (self.holder.id(), self.directory.display());
+        format!("/proc/{holder}/root{directory}").into()
+    }
+
+    /// A command, where the mount is.
+    fn enter(&self, command: &Command) -> Command {
+        let mut entered = Command::new("nsenter");
+        entered
+            .arg(format!("--mount=/proc/{}/ns/mnt", self.holder.id()))
+            .arg(command.get_program())
+            .args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => entered.env(name, value),
+                None => entered.env_remove(name),
+            };
+        }
+        entered
+    }
+}
+
+impl Drop for Mounts {
+    fn drop(&mut self) {
+        // The end of its input is the end of it.
+        drop(self.holder.stdin.take());
+        self.holder.wait().ok();
+    }
+}
+
 /// A system in a directory of its own: a shell for scriptlets, a database of packages, and what is installed.
 pub struct System {
     scratch: Scratch,
     root: PathBuf,
+    /// Has the root, where that is not to be seen by all.
+    mounts: Option<Mounts>,
 }
 
 impl System {
@@ -393,27 +528,34 @@ impl System {
     fn empty(name: &str) -> Self {
         let scratch = Scratch::new();
         let root = scratch.path_entry(name);
-        let system = Self { scratch, root };
+        let system = Self {
+            scratch,
+            root,
+            mounts: None,
+        };
         system.furnish();
         system
     }
 
-    /// One without trigger whose file system is `mounted`, before anything is in it.
-    pub fn in_mount<T>(kit: &Kit, mount: impl FnOnce(&Path) -> Option<T>) -> Option<(Self, T)> {
+    /// One without trigger on a file system in memory with these options for `mount`. Nothing where it can't be mounted.
+    pub fn in_memory(kit: &Kit, options: &str) -> Option<Self> {
         let scratch = Scratch::new();
-        let root = scratch.path_entry("root");
-        let mounted = mount(&root)?;
-        let system = Self { scratch, root };
+        let mounts = Mounts::tmpfs(options, &scratch.path_entry("root"))?;
+        let system = Self {
+            root: mounts.seen_from_here(),
+            scratch,
+            mounts: Some(mounts),
+        };
         system.furnish();
         system.add_program(&kit.program(), Path::new(COMMANDS[1]));
-        Some((system, mounted))
+        Some(system)
     }
 
     fn furnish(&self) {
         for program in ["/bin/sh", "/usr/bin/find"] {
             self.add_program(Path::new(program), Path::new(program));
         }
-        process::succeed(rpm(&self.root).arg("--initdb"));
+        process::succeed(self.rpm().arg("--initdb"));
     }
 
     /// The directory that is its root.
@@ -455,7 +597,10 @@ impl System {
 
     /// `rpm` on this system; what packages need is not looked after.
     pub fn rpm(&self) -> Command {
-        rpm(&self.root)
+        match &self.mounts {
+            Some(mounts) => mounts.enter(&rpm(&mounts.directory)),
+            None => rpm(&self.root),
+        }
     }
 
     /// `rpm -U` with options, which also takes older packages and the same once more.
@@ -531,7 +676,8 @@ impl System {
         borrowed.push(repository().canonicalize().unwrap());
         borrowed.sort();
         borrowed.dedup();
-        let mut script = "#!/bin/sh\nexec unshare --mount sh -ec '\n".to_owned();
+        let mut script =
+            "#!/bin/sh\nexec unshare --mount --propagation private sh -ec '\n".to_owned();
         for directory in borrowed {
             let here = self.at(directory.to_str().unwrap());
             fs::create_dir_all(&here).unwrap();

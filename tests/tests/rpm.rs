@@ -19,7 +19,8 @@ use epcache_tests::judge::Entry;
 use epcache_tests::process;
 use epcache_tests::reader::{Place, Reader};
 use epcache_tests::rpm::{
-    Kit, Package, SITE, SYSTEM_ROOT, System, VENDOR_ROOT, Way, built, contents, kit,
+    ENTRY_POINTS_TIME, EPOCH, Kit, Package, SITE, SYSTEM_ROOT, Surroundings, System, VENDOR_ROOT,
+    Way, build_epcache, built, contents, kit,
 };
 use epcache_tests::skip::{missing, skip};
 use epcache_tests::strace::{self, FILE_SYSTEM};
@@ -31,35 +32,9 @@ fn a_kit() -> Option<&'static Kit> {
     kit(Path::new(env!("CARGO_TARGET_TMPDIR")))
 }
 
-/// Packages that were built, in a directory that goes with this.
-struct Built<'k> {
-    kit: &'k Kit,
-    scratch: Scratch,
-    way: Way,
-}
-
-impl<'k> Built<'k> {
-    fn new(kit: &'k Kit, way: Way) -> Self {
-        let scratch = Scratch::new();
-        Self { kit, scratch, way }
-    }
-
-    fn one(&self, package: &Package) -> PathBuf {
-        let label = format!(
-            "{}-{}-{}-{}-{}",
-            package.name,
-            package.version,
-            package.release,
-            package.value.unwrap_or("none").replace(':', "_"),
-            package.scriptlets.len(),
-        );
-        self.kit
-            .build_in(&self.scratch.join(label), package, self.way)
-    }
-
-    fn all(&self, packages: &[Package]) -> Vec<PathBuf> {
-        packages.iter().map(|package| self.one(package)).collect()
-    }
+/// Packages, built in one way.
+fn all(kit: &Kit, packages: &[Package], way: Way) -> Vec<PathBuf> {
+    packages.iter().map(|it| kit.package(it, way)).collect()
 }
 
 /// Right is what CPython says; and that has to be what was installed, or the test is about nothing.
@@ -135,7 +110,6 @@ fn status(system: &System) -> (String, String) {
 
 /// All that can happen to packages, one after the other.
 fn through_all_steps(kit: &Kit, way: Way, trigger: bool) {
-    let built = Built::new(kit, way);
     let system = if trigger {
         System::with_trigger(kit)
     } else {
@@ -168,7 +142,7 @@ fn through_all_steps(kit: &Kit, way: Way, trigger: bool) {
         ("a rebuild of the same version and release", &changed),
     ];
     for (step, packages) in steps {
-        system.install(&built.all(packages));
+        system.install(&all(kit, packages, way));
         check(packages, step);
     }
     system.remove(&["python3-plain"]);
@@ -217,14 +191,17 @@ fn the_trigger_with_mirror_files_gives_cpythons_answers() {
 fn a_system_whose_triggers_did_not_run_gives_cpythons_answers() {
     let Some(kit) = a_kit() else { return };
     for way in [Way::Macros, Way::Nothing] {
-        let built = Built::new(kit, way);
         let system = System::with_trigger(kit);
-        system.install(&built.all(&Package::three("1.0", 1, "one:main")));
+        system.install(&all(kit, &Package::three("1.0", 1, "one:main"), way));
         for packages in [
             Package::three("1.0", 1, "new:main"),
             Package::three("2.0", 1, "two:main"),
         ] {
-            process::succeed(system.upgrade(&built.all(&packages)).arg("--notriggers"));
+            process::succeed(
+                system
+                    .upgrade(&all(kit, &packages, way))
+                    .arg("--notriggers"),
+            );
             assert_right(&system, &packages, &format!("{way:?}, no triggers"));
             assert_eq!(status(&system).0, "stale");
         }
@@ -235,19 +212,22 @@ fn a_system_whose_triggers_did_not_run_gives_cpythons_answers() {
 fn a_payload_has_the_mirror_files_of_its_own_distribution_alone() {
     let Some(kit) = a_kit() else { return };
     for package in Package::three("1.0", 1, "one:main") {
-        let bare: Vec<_> = contents(&Built::new(kit, Way::Nothing).one(&package));
+        let bare: Vec<_> = contents(&kit.package(&package, Way::Nothing));
         let mut ships: Vec<(PathBuf, String)> = Path::new(VENDOR_ROOT)
             .join(&SITE[1..])
             .ancestors()
             .take_while(|it| it.starts_with(VENDOR_ROOT))
-            .map(|it| (it.to_owned(), "drwxr-xr-x root root".to_owned()))
+            .map(|it| (it.to_owned(), format!("drwxr-xr-x root root {EPOCH}")))
             .collect();
         let mirror_file = format!("{VENDOR_ROOT}{SITE}/{}.txt", package.metadata_dir());
-        ships.push((mirror_file.into(), "-rw-r--r-- root root".to_owned()));
+        // A copy has the time of what it is a copy of, an empty one that of the build.
+        let time = package.value.map_or(EPOCH, |_| ENTRY_POINTS_TIME);
+        let attributes = format!("-rw-r--r-- root root {time}");
+        ships.push((mirror_file.into(), attributes));
         ships.extend(bare);
         ships.sort();
         for way in Way::SHIPPING {
-            let mut found = contents(&Built::new(kit, way).one(&package));
+            let mut found = contents(&kit.package(&package, way));
             found.sort();
             assert_eq!(found, ships, "{way:?}: {package:?}");
         }
@@ -255,21 +235,48 @@ fn a_payload_has_the_mirror_files_of_its_own_distribution_alone() {
 }
 
 #[test]
-fn two_builds_are_identical_also_on_another_file_system() {
+fn two_builds_are_identical_whoever_builds_and_wherever() {
     let Some(kit) = a_kit() else { return };
     let elsewhere = Path::new("/dev/shm");
     if !elsewhere.is_dir() {
         return skip("a build on a tmpfs: no /dev/shm here");
     }
+    let one = Surroundings::default();
+    // A tmpfs lists a directory in another order, too.
+    let other = Surroundings {
+        umask: "077",
+        time_zone: "Asia/Tokyo",
+        language: "C",
+        home: "another/home",
+    };
+    let builders = [(std::env::temp_dir(), one), (elsewhere.to_owned(), other)];
+    let [plain, _, quiet] = Package::three("1.0", 1, "one:main");
     for way in Way::SHIPPING {
-        for package in Package::three("1.0", 1, "one:main") {
-            let [first, second] = [std::env::temp_dir(), elsewhere.to_owned()].map(|base| {
+        for package in [&plain, &quiet] {
+            let [first, second] = builders.clone().map(|(base, surroundings)| {
                 let scratch = Scratch::within(&base);
-                fs::read(kit.build_in(&scratch.join("top"), &package, way)).unwrap()
+                fs::read(kit.build_in(&scratch.join("top"), package, way, surroundings)).unwrap()
             });
             assert!(first == second, "{way:?}: {package:?}");
         }
     }
+    let [first, second] = builders.map(|(base, surroundings)| {
+        let scratch = Scratch::within(&base);
+        let mut paths = build_epcache(&scratch.join("epcache"), surroundings).to_vec();
+        let top = scratch.join("several");
+        process::succeed(&mut kit.rpmbuild(&top, SEVERAL, true, surroundings));
+        paths.extend(built(&top));
+        let package = |path: &PathBuf| {
+            let name = path.file_name().unwrap().to_owned();
+            (name, fs::read(path).unwrap())
+        };
+        paths.iter().map(package).collect::<Vec<_>>()
+    });
+    for (one, other) in first.iter().zip(&second) {
+        assert!(one == other, "{:?} and {:?}", one.0, other.0);
+    }
+    // Three of epcache, and those of the spec that have a %files.
+    assert_eq!((first.len(), second.len()), (7, 7));
 }
 
 /// The opens of something in a metadata directory, and those of mirror files, that a query makes.
@@ -292,7 +299,7 @@ fn with_mirror_files_and_nothing_else_no_metadata_directory_is_opened() {
     let packages = Package::three("1.0", 1, "one:main");
     for way in [Way::ByHand, Way::Macros, Way::Policy, Way::Nothing] {
         let system = System::without_trigger(kit);
-        system.install(&Built::new(kit, way).all(&packages));
+        system.install(&all(kit, &packages, way));
         for mode in ["exact", "fast"] {
             let (sources, mirrors) = opened(&system, mode);
             let place = format!("{way:?}, mode {mode}: {sources} and {mirrors}");
@@ -319,11 +326,10 @@ fn a_transaction_of_many_packages_runs_the_trigger_once_and_one_that_replaces_so
     if let Err(reason) = strace::available() {
         return missing(&format!("counting starts: {reason}"));
     }
-    let built = Built::new(kit, Way::Nothing);
     let system = System::with_trigger(kit);
-    let first = built.all(&Package::three("1.0", 1, "one:main"));
+    let first = all(kit, &Package::three("1.0", 1, "one:main"), Way::Nothing);
     assert_eq!(starts(&system.upgrade(&first)), 1, "an installation");
-    let second = built.all(&Package::three("2.0", 1, "two:main"));
+    let second = all(kit, &Package::three("2.0", 1, "two:main"), Way::Nothing);
     // For what came, and for what went.
     assert_eq!(starts(&system.upgrade(&second)), 2, "an upgrade");
     let mut remove = system.rpm();
@@ -334,7 +340,6 @@ fn a_transaction_of_many_packages_runs_the_trigger_once_and_one_that_replaces_so
 #[test]
 fn a_trigger_that_fails_fails_no_transaction() {
     let Some(kit) = a_kit() else { return };
-    let built = Built::new(kit, Way::Macros);
     let system = System::with_trigger(kit);
     // Where the system's cache would be is something that is none.
     fs::remove_dir_all(system.at(SYSTEM_ROOT)).unwrap();
@@ -343,7 +348,7 @@ fn a_trigger_that_fails_fails_no_transaction() {
         Package::three("1.0", 1, "one:main"),
         Package::three("2.0", 1, "two:main"),
     ] {
-        let output = process::succeed(&mut system.upgrade(&built.all(&packages)));
+        let output = process::succeed(&mut system.upgrade(&all(kit, &packages, Way::Macros)));
         let said = process::stderr(&output);
         assert!(
             said.contains("epcache: ") && !said.contains("scriptlet"),
@@ -358,8 +363,7 @@ fn a_trigger_does_not_ask_the_environment_of_who_installs() {
     let Some(kit) = a_kit() else { return };
     let system = System::with_trigger(kit);
     let packages = Package::three("1.0", 1, "one:main");
-    let built = Built::new(kit, Way::Nothing);
-    let mut rpm = system.upgrade(&built.all(&packages));
+    let mut rpm = system.upgrade(&all(kit, &packages, Way::Nothing));
     process::succeed(rpm.env("EPCACHE_PATH", "").env("EPCACHE_MODE", "nonsense"));
     assert_right(&system, &packages, "a strange environment");
     assert_eq!(status(&system), ("fresh".to_owned(), "system".to_owned()));
@@ -370,7 +374,7 @@ fn the_command_comes_to_a_system_and_goes_from_it_and_leaves_nothing() {
     let Some(kit) = a_kit() else { return };
     let system = System::without_trigger(kit);
     let packages = Package::three("1.0", 1, "one:main");
-    system.install(&Built::new(kit, Way::Nothing).all(&packages));
+    system.install(&all(kit, &packages, Way::Nothing));
     system.install(std::slice::from_ref(&kit.command));
     // What was there before is synced when the trigger comes.
     assert_right(&system, &packages, "the command came");
@@ -387,19 +391,18 @@ fn the_command_comes_to_a_system_and_goes_from_it_and_leaves_nothing() {
 #[test]
 fn an_upgrade_that_a_scriptlet_refuses_leaves_the_answers_right() {
     let Some(kit) = a_kit() else { return };
-    for way in [Way::ByHand, Way::Macros, Way::Policy, Way::Nothing] {
+    for way in [Way::Macros, Way::Nothing] {
         for trigger in [true, false] {
-            let built = Built::new(kit, way);
             let system = if trigger {
                 System::with_trigger(kit)
             } else {
                 System::without_trigger(kit)
             };
             let old = Package::three("1.0", 1, "one:main");
-            system.install(&built.all(&old));
+            system.install(&all(kit, &old, way));
             let mut new = Package::three("2.0", 1, "two:main");
             new[0].scriptlets = "%pre\nexit 1\n";
-            let output = process::finish(&mut system.upgrade(&built.all(&new)));
+            let output = process::finish(&mut system.upgrade(&all(kit, &new, way)));
             assert!(!output.status.success());
             // The others are upgraded.
             new[0] = old[0].clone();
@@ -409,43 +412,18 @@ fn an_upgrade_that_a_scriptlet_refuses_leaves_the_answers_right() {
     }
 }
 
-/// A file system of 160 MiB on a directory, for as long as this lives.
-struct Small(PathBuf);
-
-impl Small {
-    fn on(directory: &Path) -> Option<Self> {
-        let mounted = process::finish(
-            Command::new("mount")
-                .args(["-t", "tmpfs", "-o", "mode=755,size=160m", "none"])
-                .arg(directory),
-        );
-        mounted.status.success().then(|| Self(directory.to_owned()))
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        Command::new("umount")
-            .arg("--lazy")
-            .arg(&self.0)
-            .status()
-            .ok();
-    }
-}
-
 #[test]
 fn an_upgrade_for_which_the_disk_is_too_small_leaves_the_answers_right() {
     let Some(kit) = a_kit() else { return };
     for way in [Way::Macros, Way::Nothing] {
-        let Some((system, _mounted)) = System::in_mount(kit, Small::on) else {
+        let Some(system) = System::in_memory(kit, "mode=755,size=160m") else {
             return skip("a full disk: no tmpfs can be mounted here");
         };
-        let built = Built::new(kit, way);
         let old = Package::three("1.0", 1, "one:main");
-        system.install(&built.all(&old));
+        system.install(&all(kit, &old, way));
         let mut new = Package::three("2.0", 1, "two:main");
         new[0].module_kib = 8 * 1024;
-        let new = built.all(&new);
+        let new = all(kit, &new, way);
         // Leaves one MiB.
         let free = rustix::fs::statvfs(system.root()).unwrap();
         let size = (free.f_bavail * free.f_frsize) - (1 << 20);
@@ -466,9 +444,18 @@ fn an_upgrade_for_which_the_disk_is_too_small_leaves_the_answers_right() {
 /// What an installation of packages changes.
 const CHANGED: [&str; 3] = ["/usr/lib/python3.12", VENDOR_ROOT, "/var"];
 
-/// Kills rpm at each rename and removal of an upgrade, each time from the same state, and tells at which
-/// of them the answers were not CPython's.
-fn wrong_when_killed(system: &System, upgrade: &Command) -> (usize, Vec<String>) {
+/// What was tried with an upgrade that is killed.
+struct Tried {
+    /// The calls of the upgrade that changed names, in their order.
+    calls: Vec<strace::Call>,
+    /// How often it was killed.
+    killed: usize,
+    /// The modes in which the answers were wrong, each with the call before which it was killed.
+    wrong: Vec<(&'static str, usize)>,
+}
+
+/// Kills rpm at each rename and removal of an upgrade in the site directory or its mirror, each time from the same state.
+fn kill_at_each(system: &System, upgrade: &Command) -> Tried {
     const CALLS: [&str; 4] = ["rename", "renameat", "unlink", "unlinkat"];
     let kept = system.scratch().path_entry("kept");
     let keep = |path: &str| kept.join(path.replace('/', "-"));
@@ -487,32 +474,43 @@ fn wrong_when_killed(system: &System, upgrade: &Command) -> (usize, Vec<String>)
     };
     let (output, calls) = strace::trace(upgrade, &format!("trace={}", CALLS.join(",")));
     assert!(output.status.success(), "{}", process::stderr(&output));
-    let mut killed = 0;
-    let mut wrong = Vec::new();
-    for name in CALLS {
-        let all: Vec<_> = calls.iter().filter(|call| call.name == name).collect();
-        for (nth, call) in all.iter().enumerate() {
-            if !call.touches("site-packages") {
-                continue;
-            }
-            restore();
-            let output = strace::kill_at(upgrade, name, nth + 1);
-            killed += usize::from(output.status.signal() == Some(9));
-            let truth = system.truth();
-            for mode in ["exact", "fast"] {
-                if system.answers(mode) != truth {
-                    wrong.push(format!("mode {mode}, before {}", call.text));
-                }
+    let mut tried = Tried {
+        killed: 0,
+        wrong: Vec::new(),
+        calls,
+    };
+    for (position, call) in tried.calls.iter().enumerate() {
+        if !call.touches("site-packages") {
+            continue;
+        }
+        let before = &tried.calls[..position];
+        let nth = before.iter().filter(|it| it.name == call.name).count() + 1;
+        restore();
+        let output = strace::kill_at(upgrade, &call.name, nth);
+        tried.killed += usize::from(output.status.signal() == Some(9));
+        let truth = system.truth();
+        for mode in ["exact", "fast"] {
+            if system.answers(mode) != truth {
+                tried.wrong.push((mode, position));
             }
         }
     }
-    (killed, wrong)
+    tried
 }
 
-/// The one case in which the answers may be wrong, and how: a rebuild of the same version, which replaces `entry_points.txt`
-/// and the mirror file one after the other, where no index is there to tell that the former changed.
-fn between_the_two_renames(call: &str) -> bool {
-    call.contains("plain.py;") || call.contains("plain-1.0.dist-info.txt;")
+impl Tried {
+    /// The moment in which mode `fast`, which believes by name, may be wrong: the new `entry_points.txt` is there, and
+    /// the old mirror file has not been replaced or removed yet.
+    fn is_in_between(&self, position: usize) -> bool {
+        let source = |call: &strace::Call| {
+            call.name.starts_with("rename") && call.touches("\"entry_points.txt;")
+        };
+        let copy = |call: &strace::Call| call.touches(VENDOR_ROOT) && call.touches("-info.txt");
+        let from = self.calls.iter().position(source);
+        let to = self.calls.iter().rposition(copy);
+        from.zip(to)
+            .is_some_and(|(from, to)| from < position && position <= to)
+    }
 }
 
 #[test]
@@ -521,36 +519,38 @@ fn an_upgrade_that_is_killed_leaves_the_answers_right() {
     if let Err(reason) = strace::available() {
         return missing(&format!("killing rpm: {reason}"));
     }
-    for (way, trigger, version, value) in [
-        (Way::Macros, true, "2.0", "two:main"),
-        (Way::Macros, true, "1.0", "new:main"),
-        (Way::Macros, false, "2.0", "two:main"),
-        (Way::Macros, false, "1.0", "new:main"),
-        (Way::Nothing, true, "2.0", "two:main"),
+    for (was, way, trigger, version) in [
+        (Way::Macros, Way::Macros, true, "1.0"),
+        (Way::Macros, Way::Macros, false, "2.0"),
+        (Way::Macros, Way::Macros, false, "1.0"),
+        (Way::Macros, Way::Nothing, false, "1.0"),
+        (Way::Nothing, Way::Macros, false, "1.0"),
+        (Way::Nothing, Way::Nothing, true, "2.0"),
     ] {
-        let built = Built::new(kit, way);
         let system = if trigger {
             System::with_trigger(kit)
         } else {
             System::without_trigger(kit)
         };
         let [old, ..] = Package::three("1.0", 1, "one:main");
-        let [new, ..] = Package::three(version, 2, value);
-        system.install(&[built.one(&old)]);
-        let upgrade = system.upgrade(&[built.one(&new)]);
-        let (killed, mut wrong) = wrong_when_killed(&system, &upgrade);
-        let place = format!("{way:?}, trigger {trigger}, to {version}");
-        assert!(killed >= 3, "{place}: killed {killed} times");
+        let [new, ..] = Package::three(version, 2, "new:main");
+        system.install(&[kit.package(&old, was)]);
+        let upgrade = || system.upgrade(&[kit.package(&new, way)]);
+        let mut tried = kill_at_each(&system, &upgrade());
+        let place = format!("{was:?} to {way:?}, trigger {trigger}, to {version}");
+        assert!(tried.killed >= 3, "{place}: killed {} times", tried.killed);
+        let mut wrong = std::mem::take(&mut tried.wrong);
         if !trigger && version == old.version {
-            wrong.retain(|call| !between_the_two_renames(call));
+            wrong.retain(|(mode, position)| *mode == "exact" || !tried.is_in_between(*position));
         }
-        assert_eq!(wrong, [""; 0], "{place}");
+        let wrong: Vec<_> = wrong
+            .iter()
+            .map(|(mode, position)| (mode, &tried.calls[*position].text))
+            .collect();
+        assert!(wrong.is_empty(), "{place}: {wrong:#?}");
         // What was killed is tried again. rpm stumbles over the files of one that began in the same second.
         let deadline = Instant::now() + PATIENCE;
-        while !process::finish(&mut system.upgrade(&[built.one(&new)]))
-            .status
-            .success()
-        {
+        while !process::finish(&mut upgrade()).status.success() {
             assert!(Instant::now() < deadline, "{place}: it can't be done again");
         }
         assert_right(&system, &[new], &place);
@@ -606,58 +606,309 @@ END
 %changelog
 ";
 
-#[test]
-fn the_build_policy_puts_each_mirror_file_into_the_package_of_its_distribution() {
-    let Some(kit) = a_kit() else { return };
-    let scratch = Scratch::new();
-    let output = kit.build_spec(&scratch.join("top"), SEVERAL, true);
-    let said = process::stderr(&output);
-    assert!(output.status.success(), "{said}");
-    assert!(
-        said.contains("ghost-1.0.dist-info is in no package"),
-        "{said}"
-    );
+/// The mirror files in the packages below `top`, each with the name of its package.
+fn shipped(top: &Path) -> Vec<String> {
     let mut shipped = Vec::new();
-    for package in built(&scratch.join("top")) {
+    for package in built(top) {
         let file = package.file_name().unwrap().to_str().unwrap();
         let (name, _) = file.split_once("-1.0").unwrap();
         for (path, _) in contents(&package) {
             if path.starts_with(VENDOR_ROOT) && path.extension().is_some_and(|it| it == "txt") {
                 let mirror_file = path.file_name().unwrap().to_str().unwrap();
-                shipped.push(format!("{name} {mirror_file}"));
+                let dist = mirror_file.strip_suffix("-1.0.dist-info.txt").unwrap();
+                shipped.push(format!("{name} {dist}"));
             }
         }
     }
     shipped.sort();
-    assert_eq!(
-        shipped,
-        [
-            "python3-one one-1.0.dist-info.txt",
-            "several-two listed-1.0.dist-info.txt",
-            "several-two two_words-1.0.dist-info.txt",
-        ]
+    shipped
+}
+
+/// What the packages below `top` have beside mirror files.
+fn others(top: &Path) -> Vec<(PathBuf, String)> {
+    let packages = built(top).into_iter();
+    packages
+        .flat_map(|package| contents(&package))
+        .filter(|(path, _)| !path.starts_with(VENDOR_ROOT))
+        .collect()
+}
+
+/// Builds a spec with the build policy and without it, where it ships nothing; what was shipped with it, and what was said.
+fn with_policy(kit: &Kit, spec: &str, place: &str) -> (Vec<String>, String) {
+    let scratch = Scratch::new();
+    let [without, with] = [false, true].map(|policy| {
+        let top = scratch.join(if policy { "with" } else { "without" });
+        let output =
+            process::finish(&mut kit.rpmbuild(&top, spec, policy, Surroundings::default()));
+        let said = process::stderr(&output);
+        assert!(output.status.success(), "{place}, policy {policy}: {said}");
+        assert!(!said.contains("listed twice"), "{place}: {said}");
+        (top, said)
+    });
+    assert_eq!(others(&with.0), others(&without.0), "{place}");
+    (shipped(&with.0), with.1)
+}
+
+#[test]
+fn the_build_policy_puts_each_mirror_file_into_the_package_of_its_distribution() {
+    let Some(kit) = a_kit() else { return };
+    let (shipped, said) = with_policy(kit, SEVERAL, "several packages");
+    let expected = [
+        "python3-one one",
+        "several-two listed",
+        "several-two two_words",
+    ];
+    assert_eq!(shipped, expected);
+    assert!(
+        said.contains("no mirror file for /usr/lib/python3.12/site-packages/ghost-1.0.dist-info: no %files lists it"),
+        "{said}"
     );
+}
+
+/// A spec with two packages and the distributions `one` and `two`: what stands before it, at the end of %install, and at its end.
+fn two_packages(before: &str, install: &str, files: &str) -> String {
+    format!(
+        r"%global dists {SITE}
+{before}
+Name: main
+Version: 1.0
+Release: 1
+Summary: Packages for a test
+License: MIT
+%{{!?is_arch:BuildArch: noarch}}
+AutoReqProv: no
+%description
+What %%files lists.
+%package two
+Summary: Two
+BuildArch: noarch
+%description two
+Two.
+%install
+for dist in one-1.0 two-1.0; do
+    install -d %{{buildroot}}%{{dists}}/$dist.dist-info
+    printf '[g]\nx = y\n' >%{{buildroot}}%{{dists}}/$dist.dist-info/entry_points.txt
+    touch %{{buildroot}}%{{dists}}/$dist.dist-info/METADATA %{{buildroot}}%{{dists}}/$dist.dist-info/RECORD
+done
+{install}
+{files}
+"
+    )
+}
+
+const EACH: &str = "%files\n%{dists}/one-1.0.dist-info\n%files two\n%{dists}/two-1.0.dist-info\n";
+
+#[test]
+fn the_build_policy_understands_what_lists_of_files_mean() {
+    let Some(kit) = a_kit() else { return };
+    let own_lists = "echo %{dists}/one-1.0.dist-info >one.files
+printf '%%%%dir %%s\n%%s/*\n' %{dists}/two-1.0.dist-info %{dists}/two-1.0.dist-info >two.files";
+    let debug_package = "%global is_arch 1
+%global __debug_install_post install -d %{buildroot}/usr/lib/debug && \
+objcopy --only-keep-debug %{buildroot}/usr/bin/one %{buildroot}/usr/lib/debug/one.debug && \
+echo /usr/lib/debug/one.debug >debugfiles.list
+%define install %{debug_package}\\
+%%install";
+    let compile = "echo 'int main(void) { return 0; }' >main.c
+install -d %{buildroot}/usr/bin
+gcc -o %{buildroot}/usr/bin/one main.c";
+    let with_program = EACH.replacen("%files\n", "%files\n/usr/bin/one\n", 1);
+    let mentioned = format!(
+        "{EACH}# The %files end\n%changelog\n* Mon Nov 13 2023 A <a@example.org> - 1\n- Fix  %files  too\n"
+    );
+    let each = ["main one", "main-two two"];
+    let both = ["main one", "main two"];
+    for (case, before, install, files, expected) in [
+        ("nothing special", "", "", EACH, each),
+        (
+            "a list of its own each",
+            "",
+            own_lists,
+            "%files -f one.files\n%files two -f two.files\n",
+            each,
+        ),
+        (
+            "a package for debugging",
+            debug_package,
+            compile,
+            &with_program,
+            each,
+        ),
+        (
+            "a policy of the distribution's own",
+            "%global __arch_install_post echo 'a\\\\b' 100%% | cat",
+            "",
+            EACH,
+            each,
+        ),
+        ("texts that name %files", "", "", &mentioned, each),
+        (
+            "a comment",
+            "",
+            "",
+            "%files\n# moved: %{dists}/two-1.0.dist-info\n%{dists}/one-1.0.dist-info\n%files two\n%{dists}/two-1.0.dist-info\n",
+            each,
+        ),
+        (
+            "an %exclude of a metadata directory",
+            "",
+            "",
+            "%files\n%{dists}/*\n%exclude %{dists}/two-1.0.dist-info\n%files two\n%{dists}/two-1.0.dist-info\n",
+            each,
+        ),
+        (
+            "an %exclude of entry_points.txt",
+            "",
+            "",
+            "%files\n%{dists}/*\n%exclude %{dists}/two-1.0.dist-info/entry_points.txt\n%files two\n%{dists}/two-1.0.dist-info/entry_points.txt\n",
+            each,
+        ),
+        (
+            "braces",
+            "",
+            "",
+            "%files\n%attr(-, root, root) %{dists}/{one,t{w,}o}-1.0.dist-info/\n%files two\n",
+            both,
+        ),
+        (
+            "an %exclude of another file",
+            "",
+            "",
+            "%files\n%{dists}/*.dist-info\n%exclude %{dists}/*.dist-info/RECORD\n%files two\n",
+            both,
+        ),
+        (
+            "lines of the spec's own",
+            "",
+            "%epcache_install",
+            "%files\n%{dists}\n%epcache_files\n%files two\n",
+            both,
+        ),
+        (
+            "a directory above all",
+            "",
+            "install -d %{buildroot}%{_datadir}",
+            "%files\n%{_prefix}\n%files two\n",
+            both,
+        ),
+    ] {
+        let (shipped, said) = with_policy(kit, &two_packages(before, install, files), case);
+        assert_eq!(shipped, expected, "{case}: {said}");
+        assert!(!said.contains("brp-epcache:"), "{case}: {said}");
+    }
+}
+
+#[test]
+fn the_build_policy_leaves_out_what_is_not_certain_and_says_why() {
+    let Some(kit) = a_kit() else { return };
+    let by_hand = "install -Dpm644 %{buildroot}%{dists}/one-1.0.dist-info/entry_points.txt %{buildroot}/usr/share/epcache%{dists}/one-1.0.dist-info.txt";
+    let one = &["main one"][..];
+    for (case, install, files, expected, why) in [
+        (
+            "a line that is not there",
+            "",
+            "%files\n%{dists}/one-1.0.dist-info\n%if 0\n%{dists}/two-1.0.dist-info\n%endif\n%files two\n%{dists}/two-1.0.dist-info\n",
+            one,
+            "it is not certain whether %files of main two lists it",
+        ),
+        (
+            "a section that is there perhaps",
+            "",
+            "%files\n%{dists}/one-1.0.dist-info\n%if 1\n%files two\n%{dists}/two-1.0.dist-info\n%endif\n",
+            one,
+            "it is not certain whether %files of main two lists it",
+        ),
+        (
+            "two that list the same",
+            "",
+            "%files\n%{dists}/*\n%files two\n%{dists}/two-1.0.dist-info\n",
+            one,
+            "it is not certain whether %files of main two lists it",
+        ),
+        (
+            "a section that a macro makes",
+            "",
+            "%files\n%{dists}/one-1.0.dist-info\n%{expand:\n%%files two\n%{dists}/two-1.0.dist-info\n}\n",
+            &[],
+            "a macro of the spec makes %files two",
+        ),
+        (
+            "a line for all mirror files",
+            by_hand,
+            "%files\n%{dists}/one-1.0.dist-info\n/usr/share/*\n%files two\n%{dists}/two-1.0.dist-info\n",
+            one,
+            "%files of main may have its mirror file already",
+        ),
+        (
+            "a list with a macro",
+            "echo '%%{dists}/two-1.0.dist-info' >two.files",
+            "%files -f two.files\n%{dists}/one-1.0.dist-info\n%files two\n",
+            &[],
+            "it is not certain that %files of main lists it",
+        ),
+    ] {
+        let (shipped, said) = with_policy(kit, &two_packages("", install, files), case);
+        assert_eq!(shipped, expected, "{case}: {said}");
+        let place = "no mirror file for /usr/lib/python3.12/site-packages/two-1.0.dist-info: ";
+        assert!(said.contains(&format!("{place}{why}\n")), "{case}: {said}");
+    }
 }
 
 #[test]
 fn the_build_policy_leaves_alone_what_has_no_distribution_and_what_turns_it_off() {
     let Some(kit) = a_kit() else { return };
-    let scratch = Scratch::new();
-    let off = format!("%global __brp_epcache %{{nil}}\n{SEVERAL}");
-    let without = SEVERAL.replace("/usr/lib/python3.12/site-packages", "/usr/share/several");
-    for (name, spec) in [("off", off), ("without", without)] {
-        let top = scratch.join(name);
-        let output = kit.build_spec(&top, &spec, true);
-        let said = process::stderr(&output);
-        assert!(output.status.success(), "{said}");
-        for package in built(&top) {
-            let found = contents(&package);
-            assert!(
-                !found.iter().any(|(path, _)| path.starts_with(VENDOR_ROOT)),
-                "{found:?}"
-            );
-        }
+    let without_install = "Name: none\nVersion: 1.0\nRelease: 1\nSummary: Nothing\nLicense: MIT\nBuildArch: noarch\n%description\nNothing.\n%files\n";
+    for (case, spec) in [
+        (
+            "off",
+            two_packages("%global __brp_epcache %{nil}", "", EACH),
+        ),
+        (
+            "no policy at all",
+            two_packages("%global __spec_install_post %{nil}", "", EACH),
+        ),
+        (
+            "no site directory",
+            two_packages("", "", EACH).replace(SITE, "/usr/share/main"),
+        ),
+        ("no %install", without_install.to_owned()),
+        (
+            "the macros without a distribution",
+            two_packages(
+                "",
+                "rm -r %{buildroot}%{dists}\ninstall -d %{buildroot}/opt\n%epcache_install --path /opt",
+                "%files\n/opt\n%epcache_files\n",
+            ),
+        ),
+    ] {
+        let (shipped, said) = with_policy(kit, &spec, case);
+        assert_eq!(shipped, [""; 0], "{case}: {said}");
     }
+}
+
+#[test]
+fn builds_beside_each_other_do_not_share_what_the_build_policy_writes() {
+    let Some(kit) = a_kit() else { return };
+    let scratch = Scratch::new();
+    let spec = two_packages("", "", EACH);
+    let other = spec.replace("Name: main", "Name: other");
+    let top = scratch.join("top");
+    let build = |spec, home| {
+        let surroundings = Surroundings {
+            home,
+            ..Surroundings::default()
+        };
+        process::succeed(&mut kit.rpmbuild(&top, spec, true, surroundings));
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| build(&spec, "one"));
+        scope.spawn(|| build(&other, "another"));
+    });
+    let expected = ["main one", "main-two two", "other one", "other-two two"];
+    assert_eq!(shipped(&top), expected);
+    // And once more, with all that the first left.
+    build(&spec, "one");
+    assert_eq!(shipped(&top), expected);
 }
 
 /// What `rpmlint` says of packages, without the summary and the names of the packages.
@@ -711,9 +962,9 @@ fn rpmlint_has_nothing_to_say_of_what_is_shipped() {
         return missing("there is no rpmlint, so no package is checked (Debian: rpmlint)");
     }
     let packages = Package::three("1.0", 1, "one:main");
-    let bare = rpmlint(kit, &Built::new(kit, Way::Nothing).all(&packages));
+    let bare = rpmlint(kit, &all(kit, &packages, Way::Nothing));
     for way in Way::SHIPPING {
-        let said = rpmlint(kit, &Built::new(kit, way).all(&packages));
+        let said = rpmlint(kit, &all(kit, &packages, way));
         assert_eq!(said, bare, "{way:?}");
     }
     let mut own = kit.helpers.to_vec();
