@@ -7,8 +7,7 @@ use strict;
 use Debian::Debhelper::Dh_Lib;
 
 # After everything that installs, moves or renames metadata directories (dh_python3 does), and after
-# dh_fixperms: what not everybody may read gets no mirror file. Before dh_installdeb, which puts the
-# maintainer scripts together, and dh_md5sums, which lists the files.
+# dh_fixperms: what not everybody may read gets no mirror file. Before dh_md5sums, which lists the files.
 insert_after("dh_fixperms", "dh_epcache");
 
 1

@@ -18,13 +18,21 @@ use crate::oracle::{Answer, Oracle, Truth};
 use crate::skip::{missing, skip};
 use crate::{binary, process};
 
-/// How long the packages of a small system may take to arrive and be unpacked.
-const DEBOOTSTRAP_LIMIT: Duration = Duration::from_secs(300);
-/// How long `apt-get` may take for what a test wants installed.
-const APT_LIMIT: Duration = Duration::from_secs(300);
+/// How many seconds the packages of a small system may take to arrive and be unpacked.
+const DEBOOTSTRAP_SECONDS: u64 = 600;
+/// How many seconds `apt-get` may take for what a test wants downloaded or installed.
+const APT_SECONDS: u64 = 600;
+/// How much longer than that it is waited: it is ended by then, and can say so.
+const GRACE: Duration = Duration::from_secs(30);
+/// How old a system may be that an earlier run made: apt must still find what its lists name.
+const ARCHIVE_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// To be raised when a system is made otherwise than before.
+const ARCHIVE_REVISION: u32 = 1;
+/// What `timeout` exits with when it had to end the program.
+const TIMED_OUT: i32 = 124;
 
-/// Which Debian, where this machine is none. The command is linked with the machine's C library, so
-/// what the machine has itself is what it can run on.
+/// Which Debian, where this machine is none. The command may not start there, as it is linked with the
+/// machine's own C library; that is tried.
 const SUITE: &str = "bookworm";
 
 /// The command and the Python reader, as who has not installed our package may have them.
@@ -37,9 +45,13 @@ const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
 pub const DIST_PACKAGES: &str = "/usr/lib/python3/dist-packages";
 
 /// What a program in the system sees: a mount namespace in which `/proc` is that of its own process
-/// namespace. Both end with the program, also if the test is killed. Arguments: the root directory, the program.
-const ENTER: &str =
-    r#"mount -t proc proc "$1/proc" && root=$1 && shift && exec chroot "$root" "$@""#;
+/// namespace, and on request a small disk. All end with the program, also if the test is killed.
+/// Arguments: the root directory, the program.
+const ENTER: &str = r#"
+root=$1 && shift && mount -t proc proc "$root/proc" || exit
+test -z "$SMALL_DISK" || mount -t tmpfs -o "$SMALL_DISK_OPTIONS" none "$SMALL_DISK" || exit
+exec chroot "$root" "$@"
+"#;
 
 /// What a fresh Python of the system asks the Python reader. Arguments: the path entries.
 const READER: &str = r#"
@@ -64,13 +76,15 @@ pub fn debian(directory: &Path) -> Option<&'static Debian> {
     if !can_enter() {
         return None;
     }
-    match DEBIAN.get_or_init(|| Debian::at(directory)) {
-        Ok(debian) => Some(debian),
-        Err(reason) => {
-            missing(reason);
-            None
-        }
+    let suite = suite();
+    let made = DEBIAN.get_or_init(|| Debian::at(directory, suite.as_deref().unwrap_or(SUITE)));
+    match (made, suite) {
+        (Ok(debian), _) => return Some(debian),
+        // Only a machine that is a Debian itself can be expected to have what it takes.
+        (Err(reason), Some(_)) => missing(reason),
+        (Err(reason), None) => skip(reason),
     }
+    None
 }
 
 /// Whether this user, on this machine, can have root directories; says so where not.
@@ -90,65 +104,62 @@ fn can_enter() -> bool {
 }
 
 /// The release that this machine is, if it is a Debian.
-fn suite() -> String {
+fn suite() -> Option<String> {
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let value = |key: &str| {
         let line = release.lines().find_map(|line| line.strip_prefix(key));
         line.map(|value| value.trim_matches('"').to_owned())
     };
     match (value("ID="), value("VERSION_CODENAME=")) {
-        (Some(id), Some(codename)) if id == "debian" => codename,
-        _ => SUITE.to_owned(),
+        (Some(id), codename) if id == "debian" => codename,
+        _ => None,
     }
 }
 
 impl Debian {
-    fn at(directory: &Path) -> Result<Self, String> {
-        let suite = suite();
-        let archive = directory.join(format!("debian-{suite}.tar"));
-        if archive.exists() {
-            return Ok(Self { archive });
-        }
-        let scratch = Scratch::new();
-        let root = scratch.join("root");
-        let mut debootstrap = Command::new("debootstrap");
-        debootstrap
-            .args(["--variant=minbase", "--include=python3"])
-            .arg(&suite)
-            .arg(&root);
-        if Command::new("debootstrap")
-            .arg("--version")
-            .output()
-            .is_err()
-        {
-            return Err(
-                "there is no debootstrap, so no package is installed (Debian: debootstrap)"
-                    .to_owned(),
-            );
-        }
-        let output = process::finish_within(&mut debootstrap, DEBOOTSTRAP_LIMIT);
-        if !output.status.success() {
-            let said = process::stdout(&output) + &process::stderr(&output);
-            let line = said.lines().last().unwrap_or_default();
-            return Err(format!("no Debian {suite} is to be had: {line}"));
-        }
-        settle(&root);
-        // Complete, or not there: another run may look for it.
-        let part = directory.join(format!("debian-{suite}.{}", std::process::id()));
-        process::succeed(
-            Command::new("tar")
-                .args(["--numeric-owner", "-C"])
-                .arg(&root)
-                .arg("-cf")
-                .arg(&part)
-                .arg("."),
+    fn at(directory: &Path, suite: &str) -> Result<Self, String> {
+        let key = format!(
+            "debian-{suite}-{}-{ARCHIVE_REVISION}",
+            std::env::consts::ARCH
         );
-        fs::rename(&part, &archive).unwrap();
-        Ok(Self { archive })
+        let archive = directory.join(format!("{key}.tar"));
+        for child in fs::read_dir(directory).unwrap() {
+            let path = child.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy();
+            if name.starts_with("debian-")
+                && name.ends_with(".tar")
+                && (path != archive || is_old(&path))
+            {
+                fs::remove_file(&path).unwrap();
+            }
+        }
+        if !archive.exists() {
+            // Complete, or not there: another run may look for it.
+            let part = directory.join(format!("{key}.{}", std::process::id()));
+            make(suite, &part)?;
+            fs::rename(&part, &archive).unwrap();
+        }
+        let debian = Self { archive };
+        debian.can_run_the_command()?;
+        Ok(debian)
     }
 
-    /// A system of a test's own.
-    pub fn root(&self) -> Root {
+    fn can_run_the_command(&self) -> Result<(), String> {
+        let (_scratch, directory) = self.unpacked();
+        let program = Path::new("/").join(TOOLS).join("epcache");
+        let output = process::finish(enter(&directory, program).arg("--version"));
+        if output.status.success() {
+            return Ok(());
+        }
+        let (said, machine) = (said(&output), std::env::consts::ARCH);
+        Err(format!(
+            "the command of this machine ({machine}) does not start in that Debian: {}",
+            said.trim()
+        ))
+    }
+
+    /// A new system, with the command and the Python reader in it.
+    fn unpacked(&self) -> (Scratch, PathBuf) {
         let scratch = Scratch::new();
         let directory = scratch.join("root");
         fs::create_dir(&directory).unwrap();
@@ -166,7 +177,12 @@ impl Debian {
         copy(&package, &tools.join("python"));
         // Root's own in there, as if it had been installed.
         process::succeed(Command::new("chown").arg("-R").arg("0:0").arg(&tools));
+        (scratch, directory)
+    }
 
+    /// A system of a test's own.
+    pub fn root(&self) -> Root {
+        let (scratch, directory) = self.unpacked();
         let python = scratch.join("python");
         let script = format!(
             "#!/bin/sh\nexec chroot '{}' /usr/bin/python3 \"$@\"\n",
@@ -187,6 +203,57 @@ impl Debian {
         assert!(root.sys_path.iter().any(|item| item == DIST_PACKAGES));
         root
     }
+}
+
+/// Whether an archive may name packages that are not to be had any more.
+fn is_old(archive: &Path) -> bool {
+    let made = fs::metadata(archive).and_then(|stat| stat.modified());
+    made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > ARCHIVE_AGE))
+}
+
+/// Makes a system, as an archive; the error says why it is not to be had.
+fn make(suite: &str, archive: &Path) -> Result<(), String> {
+    let tried = Command::new("debootstrap").arg("--version").output();
+    if tried.is_err() {
+        return Err(
+            "there is no debootstrap, so no package is installed (Debian: debootstrap)".to_owned(),
+        );
+    }
+    let scratch = Scratch::new();
+    let root = scratch.join("root");
+    let mut debootstrap = Command::new("timeout");
+    debootstrap
+        .arg(DEBOOTSTRAP_SECONDS.to_string())
+        .args([
+            "debootstrap",
+            "--variant=minbase",
+            "--include=python3",
+            suite,
+        ])
+        .arg(&root);
+    let limit = Duration::from_secs(DEBOOTSTRAP_SECONDS) + GRACE;
+    let output = process::finish_within(&mut debootstrap, limit);
+    if !output.status.success() {
+        return Err(format!("no Debian {suite} is to be had: {}", why(&output)));
+    }
+    settle(&root);
+    process::succeed(
+        Command::new("tar")
+            .args(["--numeric-owner", "-C"])
+            .arg(&root)
+            .arg("-cf")
+            .arg(archive)
+            .arg("."),
+    );
+    Ok(())
+}
+
+/// Why a program that downloads did not succeed.
+pub fn why(output: &Output) -> String {
+    if output.status.code() == Some(TIMED_OUT) {
+        return "it took too long".to_owned();
+    }
+    said(output).lines().last().unwrap_or_default().to_owned()
 }
 
 /// Makes a new system one to install things on: what it downloads from where this machine does,
@@ -231,6 +298,43 @@ fn copy(from: &Path, to: &Path) {
     process::succeed(Command::new("cp").arg("-rL").arg(from).arg(to));
 }
 
+/// A program to be run in a root directory, with mounts and processes of its own.
+fn enter(directory: &Path, program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("unshare");
+    for name in [
+        "EPCACHE_PATH",
+        "EPCACHE_MODE",
+        "PYTHONPATH",
+        "PYTHONHOME",
+        "XDG_CACHE_HOME",
+        "XDG_CONFIG_HOME",
+        "TMPDIR",
+    ] {
+        command.env_remove(name);
+    }
+    command
+        .args([
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "sh",
+            "-c",
+            ENTER,
+            "sh",
+        ])
+        .arg(directory)
+        .arg(program)
+        .env("PATH", SEARCH_PATH)
+        .env("HOME", "/root")
+        .env("LC_ALL", "C.UTF-8")
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        // The background process would be ended with the one that asks, somewhere in its work.
+        .env("EPCACHE_ON_STALE", "ignore")
+        .current_dir("/");
+    command
+}
+
 /// A Debian system in a scratch directory, and its Python, running.
 pub struct Root {
     /// Holds the system, and goes with it.
@@ -249,39 +353,7 @@ impl Root {
 
     /// A program of the system, to be run in it.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let mut command = Command::new("unshare");
-        for name in [
-            "EPCACHE_PATH",
-            "EPCACHE_MODE",
-            "PYTHONPATH",
-            "PYTHONHOME",
-            "XDG_CACHE_HOME",
-            "XDG_CONFIG_HOME",
-            "TMPDIR",
-        ] {
-            command.env_remove(name);
-        }
-        command
-            .args([
-                "--mount",
-                "--pid",
-                "--fork",
-                "--kill-child",
-                "sh",
-                "-c",
-                ENTER,
-                "sh",
-            ])
-            .arg(&self.directory)
-            .arg(program)
-            .env("PATH", SEARCH_PATH)
-            .env("HOME", "/root")
-            .env("LC_ALL", "C.UTF-8")
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            // The background process would be ended with the one that asks, somewhere in its work.
-            .env("EPCACHE_ON_STALE", "ignore")
-            .current_dir("/");
-        command
+        enter(&self.directory, program)
     }
 
     /// `dpkg` with packages that are files of this machine.
@@ -296,6 +368,18 @@ impl Root {
             dpkg.arg(Path::new("/incoming").join(name));
         }
         dpkg
+    }
+
+    /// Has such a program see a file system of its own, with these options of `tmpfs`, in one directory.
+    pub fn on_a_full_disk<'c>(
+        &self,
+        program: &'c mut Command,
+        directory: &str,
+        options: &str,
+    ) -> &'c mut Command {
+        program
+            .env("SMALL_DISK", self.join(directory))
+            .env("SMALL_DISK_OPTIONS", options)
     }
 
     /// Installs packages that are files of this machine, which must succeed; gives what was said.
@@ -313,9 +397,15 @@ impl Root {
     /// The same, that may fail.
     pub fn try_apt_get(&self, arguments: &[&str]) -> Output {
         fs::copy("/etc/resolv.conf", self.join("etc/resolv.conf")).ok();
-        let mut apt = self.command("apt-get");
-        apt.args(["--quiet", "--assume-yes", "--no-install-recommends"]);
-        process::finish_within(apt.args(arguments), APT_LIMIT)
+        let mut apt = self.command("timeout");
+        apt.arg(APT_SECONDS.to_string()).args([
+            "apt-get",
+            "--quiet",
+            "--assume-yes",
+            "--no-install-recommends",
+        ]);
+        let limit = Duration::from_secs(APT_SECONDS) + GRACE;
+        process::finish_within(apt.args(arguments), limit)
     }
 
     /// The command, which nobody installed in this system, with the path entries of its Python.
@@ -449,7 +539,7 @@ pub const WAYS: [Way; 3] = [Way::ByHand, Way::Helper, Way::Neither];
 pub struct Source {
     /// The name of the distribution and of its module; the package is `python3-` and that.
     pub name: &'static str,
-    /// Its version, and before a hyphen and a 1 that of the package.
+    /// Its version, and that of the package.
     pub version: &'static str,
     /// `dist-info` or `egg-info`.
     pub kind: &'static str,
@@ -476,10 +566,15 @@ impl Source {
         format!("python3-{}", self.name)
     }
 
-    fn write(&self, directory: &Path, way: Way) {
+    /// The name of the package's file.
+    fn file_name(&self) -> String {
+        format!("{}_{}_all.deb", self.package(), self.version)
+    }
+
+    /// What the package installs, below the directory of a Debian source.
+    fn write(&self, directory: &Path) {
         let metadata = directory.join(self.metadata_dir());
         fs::create_dir_all(&metadata).unwrap();
-        fs::create_dir_all(directory.join("debian/source")).unwrap();
         let (name, version) = (self.name, self.version);
         let headers = format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n");
         let file = if self.kind == "dist-info" {
@@ -492,69 +587,87 @@ impl Source {
             fs::write(metadata.join("entry_points.txt"), text).unwrap();
         }
         fs::write(directory.join(format!("{name}.py")), "main = print\n").unwrap();
-
-        let debian = |file: &str, text: String| {
-            fs::write(directory.join("debian").join(file), text).unwrap();
-        };
-        let package = self.package();
-        // The two ways to ask for a sequence.
-        let (dependency, option) = match (way, self.kind) {
-            (Way::Helper, "egg-info") => (", dh-sequence-epcache", ""),
-            (Way::Helper, _) => (", dh-epcache", " --with epcache"),
-            _ => ("", ""),
-        };
-        debian("source/format", "3.0 (quilt)\n".to_owned());
-        debian(
-            "changelog",
-            format!(
-                "{name} ({version}-1) unstable; urgency=medium\n\n  * A test. (Closes: #1000000)\n\n \
-                 -- A Packager <packager@packages.test>  Sat, 01 Jan 2022 00:00:00 +0000\n"
-            ),
-        );
-        debian(
-            "control",
-            format!(
-                "Source: {name}\nSection: python\nPriority: optional\n\
-                 Maintainer: A Packager <packager@packages.test>\n\
-                 Build-Depends: debhelper-compat (= 13){dependency}\nStandards-Version: 4.6.2\n\
-                 Rules-Requires-Root: no\n\n\
-                 Package: {package}\nArchitecture: all\nDepends: python3:any, ${{misc:Depends}}\n\
-                 Description: entry points for a test, named {name}\n \
-                 This package is installed, upgraded and removed, and has no other use.\n"
-            ),
-        );
-        debian(
-            "copyright",
-            "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\n\
-             Files: *\nCopyright: 2022 A Packager\nLicense: Expat\n This is a test.\n"
-                .to_owned(),
-        );
-        debian(
-            "install",
-            format!(
-                "{name}.py {DIST_PACKAGES}\n{} {DIST_PACKAGES}\n",
-                self.metadata_dir()
-            )
-            .replace(" /", " "),
-        );
-        let mut rules = format!("#!/usr/bin/make -f\n%:\n\tdh $@{option}\n");
-        if way == Way::ByHand {
-            let source = match self.entry_points {
-                Some(_) => format!("-p {}/entry_points.txt", self.metadata_dir()),
-                None => "/dev/null".to_owned(),
-            };
-            let target = format!("debian/{package}{}", self.mirror_file());
-            rules +=
-                &format!("\nexecute_after_dh_install:\n\tinstall -D -m 644 {source} {target}\n");
-        }
-        debian("rules", rules);
-        set_mode(&directory.join("debian/rules"), 0o755);
     }
+}
+
+/// Writes the Debian source of these packages, which are of one version.
+fn write(sources: &[Source], directory: &Path, way: Way) {
+    fs::create_dir_all(directory.join("debian/source")).unwrap();
+    let debian = |file: &str, text: String| {
+        fs::write(directory.join("debian").join(file), text).unwrap();
+    };
+    let Source { name, version, .. } = sources[0];
+    // The two ways to ask for a sequence, one for each version.
+    let (dependency, option) = match (way, version) {
+        (Way::Helper, "1.0") => (", dh-epcache", " --with epcache"),
+        (Way::Helper, _) => (", dh-sequence-epcache", ""),
+        _ => ("", ""),
+    };
+    let mut control = format!(
+        "Source: {name}\nSection: python\nPriority: optional\n\
+         Maintainer: A Packager <packager@packages.test>\n\
+         Build-Depends: debhelper-compat (= 13){dependency}\nStandards-Version: 4.6.2\n\
+         Rules-Requires-Root: no\n"
+    );
+    let mut rules = format!("#!/usr/bin/make -f\n%:\n\tdh $@{option}\n");
+    if way == Way::ByHand {
+        rules += "\nexecute_after_dh_install:\n";
+    }
+    for source in sources {
+        source.write(directory);
+        let package = source.package();
+        control += &format!(
+            "\nPackage: {package}\nArchitecture: all\nDepends: python3:any, ${{misc:Depends}}\n\
+             Description: entry points for a test, named {0}\n \
+             This package is installed, upgraded and removed, and has no other use.\n",
+            source.name
+        );
+        let (module, metadata) = (format!("{}.py", source.name), source.metadata_dir());
+        debian(
+            &format!("{package}.install"),
+            format!("{module} {0}\n{metadata} {0}\n", &DIST_PACKAGES[1..]),
+        );
+        if way == Way::ByHand {
+            rules += &lines_by_hand().replace("python3-greet", &package);
+        }
+    }
+    debian("control", control);
+    debian("rules", rules);
+    set_mode(&directory.join("debian/rules"), 0o755);
+    debian("source/format", "3.0 (native)\n".to_owned());
+    debian(
+        "changelog",
+        format!(
+            "{name} ({version}) unstable; urgency=medium\n\n  * A test. (Closes: #1000000)\n\n \
+             -- A Packager <packager@packages.test>  Sat, 01 Jan 2022 00:00:00 +0000\n"
+        ),
+    );
+    debian(
+        "copyright",
+        "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\n\
+         Files: *\nCopyright: 2022 A Packager\nLicense: Expat\n This is a test.\n"
+            .to_owned(),
+    );
+}
+
+/// The recipe that the documentation gives to who does without the sequence, for `python3-greet`.
+fn lines_by_hand() -> String {
+    const TARGET: &str = "    execute_after_dh_python3:\n";
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/packagers.md");
+    let text = fs::read_to_string(docs).unwrap();
+    let (_, after) = text.split_once(TARGET).expect("the documentation has it");
+    after
+        .lines()
+        .map_while(|line| line.strip_prefix("    "))
+        .map(|line| format!("{line}\n"))
+        .collect()
 }
 
 /// Debian's tools for building packages, and ours, in a directory of their own.
 pub struct Builder {
     directory: PathBuf,
+    /// The command of the packages: that of the tests, without what only debuggers read.
+    pub command: PathBuf,
     /// The tool's own packages.
     pub epcache: PathBuf,
     /// The debhelper sequence.
@@ -576,7 +689,11 @@ pub fn builder(directory: &Path) -> Option<&'static Builder> {
 
 impl Builder {
     fn at(directory: &Path) -> Result<Self, String> {
-        for (program, package) in [("dpkg-buildpackage", "dpkg-dev"), ("dh", "debhelper")] {
+        for (program, package) in [
+            ("dpkg-buildpackage", "dpkg-dev"),
+            ("strip", "binutils"),
+            ("dh", "debhelper"),
+        ] {
             // `dh` says something sensible in a source package only, but it can be started.
             if Command::new(program).arg("--help").output().is_err() {
                 return Err(format!(
@@ -588,7 +705,19 @@ impl Builder {
             fs::remove_dir_all(directory).unwrap();
         }
         fs::create_dir_all(directory).unwrap();
-        let [epcache, dh_epcache] = build_epcache(&directory.join("epcache"));
+        // The command of a debug build is large, and it is packed several times.
+        let command = directory.join("command");
+        process::succeed(
+            Command::new("strip")
+                .arg("--strip-debug")
+                .arg("-o")
+                .arg(&command)
+                .arg(binary()),
+        );
+        let tree = directory.join("epcache/source");
+        write_epcache(&tree);
+        process::succeed(buildpackage(&tree).env("EPCACHE_BINARY", &command));
+        let [epcache, dh_epcache] = epcache_packages(&tree);
         // As it is once installed: nothing of the machine's own packages is touched.
         process::succeed(
             Command::new("dpkg-deb")
@@ -597,9 +726,10 @@ impl Builder {
                 .arg(directory.join("tools")),
         );
         let programs = directory.join("tools/usr/bin");
-        std::os::unix::fs::symlink(binary(), programs.join("epcache")).unwrap();
+        copy(&command, &programs.join("epcache"));
         Ok(Self {
             directory: directory.to_owned(),
+            command,
             epcache,
             dh_epcache,
         })
@@ -610,72 +740,77 @@ impl Builder {
         &self.directory
     }
 
-    /// Builds a package in a new directory of this name; gives the package.
-    pub fn build(&self, source: &Source, way: Way, name: &str) -> PathBuf {
+    /// Builds the packages of one source, in a new directory of this name; gives the packages.
+    pub fn build(&self, sources: &[Source], way: Way, name: &str) -> Vec<PathBuf> {
         let directory = self.directory.join(name);
-        let tree = directory.join("source");
-        source.write(&tree, way);
+        let tree = self.tree(sources, way, name);
         process::succeed(&mut self.buildpackage(&tree));
-        directory.join(format!("{}_{}-1_all.deb", source.package(), source.version))
+        sources
+            .iter()
+            .map(|source| directory.join(source.file_name()))
+            .collect()
+    }
+
+    /// The source of these packages, in a new directory of this name, to be built.
+    pub fn tree(&self, sources: &[Source], way: Way, name: &str) -> PathBuf {
+        let tree = self.directory.join(name).join("source");
+        write(sources, &tree, way);
+        tree
     }
 
     /// `dpkg-buildpackage` of a source tree, with our sequence at hand.
     pub fn buildpackage(&self, tree: &Path) -> Command {
         let tools = self.directory.join("tools");
         let mut command = buildpackage(tree);
-        let path = std::env::var("PATH").unwrap_or_default();
+        let programs = tools.join("usr/bin");
         command
-            .env(
-                "PATH",
-                format!("{}:{path}", tools.join("usr/bin").display()),
-            )
-            .env("PERL5LIB", tools.join("usr/share/perl5"))
-            .env(
-                "DH_AUTOSCRIPTDIR",
-                tools.join("usr/share/debhelper/autoscripts"),
-            );
+            .env("EPCACHE_BINARY", &self.command)
+            .env("PATH", format!("{}:{SEARCH_PATH}", programs.display()))
+            .env("PERL5LIB", tools.join("usr/share/perl5"));
         command
     }
 }
 
-/// `dpkg-buildpackage` for the binary packages, without a signature. What it depends on it is not
-/// asked, as ours is not installed.
+/// `dpkg-buildpackage`, without a signature. What it depends on it is not asked, as ours is not
+/// installed.
 fn buildpackage(tree: &Path) -> Command {
     let mut command = Command::new("dpkg-buildpackage");
     command
-        .args(["--build=binary", "--no-sign", "--no-check-builddeps"])
+        .args(["--no-sign", "--no-check-builddeps"])
         .env("LC_ALL", "C.UTF-8")
-        // A debug build of the command is large.
+        .env("DEB_BUILD_PROFILES", "pkg.epcache.prebuilt")
         .env("DPKG_DEB_COMPRESSOR_TYPE", "gzip")
-        .env("DEB_BUILD_OPTIONS", "noautodbgsym")
+        .env_remove("DEB_BUILD_OPTIONS")
         .env_remove("SOURCE_DATE_EPOCH")
         .current_dir(tree);
     command
 }
 
-/// Builds the tool's packages in a new directory, around the command that is there already.
-pub fn build_epcache(directory: &Path) -> [PathBuf; 2] {
-    let tree = directory.join("source");
-    fs::create_dir_all(&tree).unwrap();
+/// Writes the source of the tool's packages: all of it that a build around a command takes.
+pub fn write_epcache(tree: &Path) {
+    fs::create_dir_all(tree).unwrap();
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    // All that a build around a command takes.
     for name in ["packaging", "docs", "README.md", "CHANGELOG.md"] {
         copy(&repository.join(name), &tree.join(name));
     }
     copy(&repository.join("packaging/debian"), &tree.join("debian"));
-    let mut command = buildpackage(&tree);
-    command
-        .env("EPCACHE_BINARY", binary())
-        .env("DEB_BUILD_PROFILES", "pkg.epcache.prebuilt");
-    process::succeed(&mut command);
-    let mut packages: Vec<PathBuf> = fs::read_dir(directory)
+}
+
+/// The tool's packages that were built from a source tree: that of the command, and `dh-epcache`.
+pub fn epcache_packages(tree: &Path) -> [PathBuf; 2] {
+    ["epcache_", "dh-epcache_"].map(|name| built(tree, name, "deb"))
+}
+
+/// The one file beside a source tree that was built from it, of this name and kind.
+pub fn built(tree: &Path, name: &str, kind: &str) -> PathBuf {
+    fs::read_dir(tree.parent().unwrap())
         .unwrap()
         .map(|child| child.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|it| it == "deb"))
-        .collect();
-    packages.sort();
-    let [dh_epcache, epcache] = packages.try_into().expect("two packages");
-    [epcache, dh_epcache]
+        .find(|path| {
+            let file = path.file_name().unwrap().to_string_lossy();
+            file.starts_with(name) && path.extension().is_some_and(|it| it == kind)
+        })
+        .unwrap_or_else(|| panic!("{name}*.{kind} beside {}", tree.display()))
 }
 
 /// What is in a package: each path with its mode, owner, size and time, as `dpkg-deb` prints it.
@@ -698,13 +833,12 @@ pub fn files(package: &Path) -> Vec<String> {
     files
 }
 
-/// The same package with another maintainer script.
-pub fn with_script(package: &Path, name: &str, script: &str, to: &Path) -> PathBuf {
+/// The same package with something changed in its tree, in a new directory.
+pub fn repacked(package: &Path, to: &Path, change: impl FnOnce(&Path)) -> PathBuf {
     let tree = to.join("tree");
     fs::create_dir_all(to).unwrap();
     process::succeed(Command::new("dpkg-deb").arg("-R").arg(package).arg(&tree));
-    fs::write(tree.join("DEBIAN").join(name), script).unwrap();
-    set_mode(&tree.join("DEBIAN").join(name), 0o755);
+    change(&tree);
     let changed = to.join("changed.deb");
     process::succeed(
         Command::new("dpkg-deb")
@@ -713,4 +847,13 @@ pub fn with_script(package: &Path, name: &str, script: &str, to: &Path) -> PathB
             .arg(&changed),
     );
     changed
+}
+
+/// The same with another maintainer script.
+pub fn with_script(package: &Path, name: &str, script: &str, to: &Path) -> PathBuf {
+    repacked(package, to, |tree| {
+        let path = tree.join("DEBIAN").join(name);
+        fs::write(&path, script).unwrap();
+        set_mode(&path, 0o755);
+    })
 }
