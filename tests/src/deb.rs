@@ -780,7 +780,8 @@ fn buildpackage(tree: &Path) -> Command {
         .env("LC_ALL", "C.UTF-8")
         .env("DEB_BUILD_PROFILES", "pkg.epcache.prebuilt")
         .env("DPKG_DEB_COMPRESSOR_TYPE", "gzip")
-        .env_remove("DEB_BUILD_OPTIONS")
+        // There is nothing left for debuggers in the command that is packed.
+        .env("DEB_BUILD_OPTIONS", "noautodbgsym")
         .env_remove("SOURCE_DATE_EPOCH")
         .current_dir(tree);
     command
