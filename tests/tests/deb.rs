@@ -442,7 +442,7 @@ fn the_sequence_comes_after_that_of_python_packages() {
         kind: "egg-info",
         entry_points: Some("[test.plugins]\nbuilt = built:main\n".to_owned()),
     };
-    let tree = builder.tree(&[source.clone()], Way::Helper, "pybuild");
+    let tree = builder.tree(std::slice::from_ref(&source), Way::Helper, "pybuild");
     fs::remove_dir_all(tree.join(source.metadata_dir())).unwrap();
     fs::remove_file(tree.join("debian/python3-built.install")).unwrap();
     fs::write(
@@ -839,7 +839,7 @@ fn an_upgrade_that_fails_leaves_answers_right() {
             fail(&mut root, builder, packages, Way::Helper, true);
         });
         in_each_way(debian, |root, way| {
-            fail(root, builder, packages, way, false)
+            fail(root, builder, packages, way, false);
         });
     });
 }
