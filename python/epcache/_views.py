@@ -12,6 +12,7 @@ from ._cache import (
     REGULAR,
     SUFFIXES,
     TYPE,
+    VENDOR_ROOT,
     Index,
     View,
     holds,
@@ -216,6 +217,10 @@ def vouched(cache: "Cache", root: str, path_entry: str, stat: os.stat_result) ->
     if os.path.lexists(mirror + "/.index"):
         return None  # a broken seal: what is beside it is of the image as it was built
     if stat.st_uid != 0 or stat.st_mode & 0o022 or not os.path.isdir(path_entry):
+        return None
+    if cache.mode == "exact" and path_entry.split("/") > VENDOR_ROOT.split("/"):
+        # A package's files are put in place in this order, and no change time tells of a mirror
+        # file that is ahead of its source.
         return None
     listed = cache._listed_names(path_entry)
     if isinstance(listed, View):

@@ -25,9 +25,13 @@ from typing import Any
 
 CASES = Path(__file__).resolve().parent
 
-# Where the roots lie whose kind is told by their place. A case's directory of such a name is to be
-# mounted there.
-WELL_KNOWN = {"system": "/var/cache/epcache", "vendor": "/usr/share/epcache"}
+# Where the roots lie whose kind is told by their place, and a path entry that comes behind the vendor
+# root in the order of paths. A case's directory of such a name is to be mounted there.
+WELL_KNOWN = {
+    "system": "/var/cache/epcache",
+    "vendor": "/usr/share/epcache",
+    "behind": "/var/lib/behind",
+}
 
 # Mounts directories, given in pairs of source and target, then runs the rest of the arguments. What
 # is beside a target vanishes, for this process and its children alone.
@@ -69,26 +73,26 @@ def build_all(directory: Path) -> list[dict[str, Any]]:
 def build(name: str, case: dict[str, Any], directory: Path) -> dict[str, Any]:
     """Builds one case, and tells what there is to ask."""
     told = {"name": name, "about": case["about"], "directory": str(directory)}
-    reason = reason_to_skip(case)
+    roots = case.get("roots", ["cache"])
+    path = case.get("path", ["{path:site}"])
+    mounted = [name for name, place in WELL_KNOWN.items() if name in roots or place in path]
+    reason = reason_to_skip(case, mounted, directory)
     if reason is not None:
         return {**told, "skip": reason}
     scene = Scene(directory)
-    roots = case.get("roots", ["cache"])
-    for root in WELL_KNOWN.keys() & roots:
-        scene.make(f"{root}/", {})
+    for name in mounted:
+        scene.make(f"{name}/", {})
     scene.apply(case.get("tree", {}))
     scene.apply(case.get("cache", {}))
     for change in case.get("then", []):
         scene.wait_until_a_change_shows()
         scene.apply(change)
-    path = [scene.expanded(item) for item in case.get("path", ["{path:site}"])]
+    path = [scene.expanded(item) for item in path]
     return {
         **told,
         "path": path,
         "roots": [WELL_KNOWN.get(root, str(directory / root)) for root in roots],
-        "launcher": launcher(
-            {WELL_KNOWN[root]: directory / root for root in WELL_KNOWN if root in roots}
-        ),
+        "launcher": launcher({WELL_KNOWN[name]: directory / name for name in mounted}),
         "questions": [
             {
                 "mode": mode,
@@ -104,10 +108,12 @@ def build(name: str, case: dict[str, Any], directory: Path) -> dict[str, Any]:
     }
 
 
-def reason_to_skip(case: dict[str, Any]) -> str | None:
+def reason_to_skip(case: dict[str, Any], mounted: list[str], directory: Path) -> str | None:
     """Why this user can't build or ask a case, if so."""
-    if WELL_KNOWN.keys() & case.get("roots", []) and not can_mount():
+    if mounted and not can_mount():
         return "no root can be mounted at its well-known place: it takes a user root and unshare"
+    if "vendor" in mounted and directory > Path(WELL_KNOWN["vendor"]):
+        return f"{directory} comes behind the vendor root in the order of paths: set TMPDIR"
     if os.geteuid() == 0:
         return None
     mappings = [case.get("tree", {}), case.get("cache", {}), *case.get("then", [])]

@@ -49,6 +49,12 @@ impl RootKind {
     }
 }
 
+/// Whether package managers, which put files in place in the order of their paths, put what is in a path
+/// entry in place before its mirror files in the vendor root.
+pub(crate) fn comes_before_its_mirror_files(path_entry: &str) -> bool {
+    Path::new(path_entry) < Path::new(VENDOR)
+}
+
 /// A directory that holds a cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Root {

@@ -5,7 +5,7 @@ use super::view::{Backed, Basis, View, nothing, source};
 use super::{Cache, Mode};
 use crate::dist;
 use crate::index::{Freshness, Index, IndexedDist};
-use crate::layout::Root;
+use crate::layout::{Root, comes_before_its_mirror_files};
 use crate::mirror::{Mirror, NotUsed};
 use crate::path_entry::PathEntry;
 use crate::problem::{Problem, ProblemKind};
@@ -100,8 +100,10 @@ impl Cache {
             ));
         }
         // The mirror files beside a broken seal are of the image as it was built, not of what was
-        // installed since. One that can't be read may be broken.
-        if trust::is_roots_alone(&stat) && !seal_is_broken {
+        // installed since. One that can't be read may be broken. And of a mirror file that is put in
+        // place before its source, no change time tells that it is ahead of it.
+        let may_vouch = self.mode == Mode::Fast || comes_before_its_mirror_files(string);
+        if trust::is_roots_alone(&stat) && !seal_is_broken && may_vouch {
             let mirrors = self
                 .usable_roots(true)
                 .map(|root| (root, Mirror::of(root, string)));
