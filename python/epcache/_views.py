@@ -218,7 +218,7 @@ def vouched(cache: "Cache", root: str, path_entry: str, stat: os.stat_result) ->
         return None  # a broken seal: what is beside it is of the image as it was built
     if stat.st_uid != 0 or stat.st_mode & 0o022 or not os.path.isdir(path_entry):
         return None
-    if cache.mode == "exact" and path_entry.split("/") > VENDOR_ROOT.split("/"):
+    if cache.mode == "exact" and path_entry.split("/") >= VENDOR_ROOT.split("/"):
         # A package's files are put in place in this order, and no change time tells of a mirror
         # file that is ahead of its source.
         return None
@@ -327,7 +327,8 @@ def _from_mirror(
 def _can_be_the_source(path_entry: str, metadata_dir: str, copy: os.stat_result) -> bool:
     """Whether a mirror file can be the copy of what the metadata directory has now. Whoever changed
     that since left a change time that is later than the copy's, which tells nothing if the copy has
-    several links, unless they are to one file. A symbolic link never passes."""
+    several links (unless the source is one), or is on another file system. A symbolic link never
+    passes."""
     try:
         source = os.lstat(os.path.join(path_entry, metadata_dir, "entry_points.txt"))
     except (FileNotFoundError, NotADirectoryError):
@@ -341,7 +342,11 @@ def _can_be_the_source(path_entry: str, metadata_dir: str, copy: os.stat_result)
         and source.st_mtime_ns // 1_000_000_000 == copy.st_mtime_ns // 1_000_000_000
         and (
             (source.st_dev, source.st_ino) == (copy.st_dev, copy.st_ino)
-            or (copy.st_nlink == 1 and source.st_ctime_ns <= copy.st_ctime_ns)
+            or (
+                copy.st_nlink == 1
+                and source.st_dev == copy.st_dev
+                and source.st_ctime_ns <= copy.st_ctime_ns
+            )
         )
         and source.st_mode & 0o444 == 0o444
     )

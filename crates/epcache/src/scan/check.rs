@@ -154,11 +154,15 @@ impl<'p> Below<'p> {
     }
 }
 
-/// Whether a source may have been changed later than its copy. That of a copy with several links can't
-/// be told, since each link made or removed changes its change time: unless the source is one of them.
+/// Whether a source may have been changed later than its copy, as far as their `stat`s tell.
+///
+/// That of a copy with several links tells nothing, since each link made or removed changes its change
+/// time, unless the source is one of them; nor does one without any, which was just replaced. And
+/// another file system may have been mounted since.
 fn is_later(source: &Metadata, copy: &Metadata) -> bool {
     let changed = |stat: &Metadata| (stat.ctime(), stat.ctime_nsec());
-    Place::of(source) != Place::of(copy) && (copy.nlink() > 1 || changed(source) > changed(copy))
+    let tells = copy.nlink() == 1 && source.dev() == copy.dev();
+    Place::of(source) != Place::of(copy) && (!tells || changed(source) > changed(copy))
 }
 
 #[cfg(test)]
@@ -206,6 +210,25 @@ mod tests {
             assert_eq!(size_and_time(&public), size_and_time(&stat));
             assert!(!check.is_of(&public), "{links} links");
         }
+        Ok(())
+    }
+
+    #[test]
+    fn a_copy_is_told_to_be_older_by_its_own_change_time_alone() -> io::Result<()> {
+        let scratch = tempfile::tempdir()?;
+        let [source, copy, link] = ["source", "copy", "link"].map(|name| scratch.path().join(name));
+        fs::write(&source, "")?;
+        fs::write(&copy, "")?;
+        let opened = File::open(&copy)?;
+        assert!(!is_later(&fs::metadata(&source)?, &opened.metadata()?));
+        fs::hard_link(&copy, &link)?;
+        let linked = opened.metadata()?;
+        assert!(is_later(&fs::metadata(&source)?, &linked), "two links");
+        assert!(!is_later(&fs::metadata(&link)?, &linked), "one of them");
+        fs::remove_file(&copy)?;
+        fs::remove_file(&link)?;
+        let gone = opened.metadata()?;
+        assert!(is_later(&fs::metadata(&source)?, &gone), "replaced");
         Ok(())
     }
 }
