@@ -1,7 +1,8 @@
 --- The part of the build policy that runs within rpmbuild: it tells brp-epcache what each %files of the spec lists.
 --
--- Loaded by macros.epcache-brp. While rpm parses the spec, `section` is told of each %files, and adds a list to it, which brp-epcache
--- writes. It runs at the end of %install, after the spec was parsed, and gets what is known of all sections on its standard input:
+-- Loaded by macros.epcache-brp. While rpm parses the spec, `section` is told of each %files, and adds a list to it, which says nothing
+-- until brp-epcache fills it. That runs at the end of %install, if the spec lets it, and gets what is known of all sections on its
+-- standard input:
 --
 --     section KEY LIST    a %files, and the list to be written for it
 --     opaque KEY          a %files of which nothing is known: a macro made it
@@ -22,14 +23,16 @@ local SECTIONS = {
 }
 -- rpm's own packages, which have no distributions: its macros make their %files.
 local RPMS_OWN = { "^debuginfo$", "^debugsource$", "^%-n_.*%-debuginfo$", "^%-n_.*%-debugsource$" }
--- What `post` prints while `section` looks whether it is called.
-local HERE = "epcache is here"
+-- Keys stand in messages and in names of files. No name of a package gives this one.
+local MAIN = "(main)"
+-- What a list says that says nothing: rpm takes an empty one for a mistake. As each is the last of its section, it is about no other line.
+local NOTHING = "%defattr(-,root,root,-)"
 
 -- Of the spec that is being parsed: the directory of its lists, its sections by key and in order, whether brp-epcache was called.
 local build
--- What %__arch_install_post was.
+-- What %__arch_install_post is without `post`; all that `post` prints while that is asked for.
 local before = ""
-local probing = false
+local asking = false
 -- While `post` expands lines once more, those that name %files are no sections.
 local describing = false
 -- The lines of spec files, by path.
@@ -73,16 +76,6 @@ local function section_at(path, number)
   end
 end
 
--- Without %install, rpm runs nothing that could write a list.
-local function has_install(path)
-  for _, line in ipairs(lines_of(path)) do
-    if section_name(line) == "install" or line:lower():match("^buildsystem:") then
-      return true
-    end
-  end
-  return false
-end
-
 -- The words of a %files: what tells the package, and the lists.
 local function package_and_lists(words)
   local package, lists = {}, {}
@@ -99,18 +92,42 @@ local function package_and_lists(words)
   return table.concat(package, "_"), lists
 end
 
--- Has `post` called at the end of %install, behind what is called there anyway; false where that can't be had.
+-- Has `post` called at the end of %install, behind what is called there anyway.
 -- %__arch_install_post is what rpm leaves empty for others, so nothing is lost if it is expanded now.
-local function hooked()
-  probing = true
-  local now = expand("%{?__arch_install_post}") or ""
-  if not now:find(HERE, 1, true) then
-    before = now
-    rpm.define("__arch_install_post %{lua:print(epcache.post())}")
+local function hook()
+  asking = true
+  before = expand("%{?__arch_install_post}") or ""
+  asking = false
+  rpm.define("__arch_install_post %{lua:print(epcache.post())}")
+end
+
+-- Whether a list is that of the %install in the build root. It counts then for what parses the spec anew: --short-circuit, -bl, rpmspec.
+local function is_current(list)
+  local file = io.open(list)
+  if not file then
+    return false
   end
-  local all = expand("%{?__spec_install_post}") or ""
-  probing = false
-  return all:find(HERE, 1, true) ~= nil
+  local current = file:read() == NOTHING
+  for line in file:lines() do
+    current = current and (line:sub(1, 1) ~= "/" or posix.access(rpm.expand("%{buildroot}") .. line, "f"))
+  end
+  file:close()
+  return current
+end
+
+-- Has a list there, as rpm fails where one is missing, and brp-epcache may never be run; false where it can't be written.
+local function begin_list(directory, list)
+  return pcall(function()
+    -- rpmbuild makes %{_builddir} when it has parsed the spec.
+    for last in (directory .. "/"):gmatch("[^/]()/") do
+      posix.mkdir(directory:sub(1, last - 1))
+    end
+    if not is_current(list) then
+      local file = assert(io.open(list, "w"))
+      assert(file:write(NOTHING, "\n"))
+      assert(file:close())
+    end
+  end)
 end
 
 -- Forgets the sections of an earlier parsing. Those of which nothing is known stay: that is the safe side.
@@ -159,7 +176,7 @@ function epcache.section(words, path, number)
   end
   local directory = expand("%{_builddir}/%{NAME}-%{VERSION}-%{RELEASE}.%{_arch}-epcache-files") or ""
   local package, lists = package_and_lists(words)
-  local key = package == "" and "main" or package:gsub("[^%w._+-]", "_")
+  local key = package == "" and MAIN or package:gsub("[^%w._+-]", "_")
   for _, name in ipairs(RPMS_OWN) do
     if key:match(name) then
       return unchanged
@@ -174,10 +191,11 @@ function epcache.section(words, path, number)
     return unchanged
   end
   -- A path that takes no quotes, and is the same however often it is expanded.
-  if not directory:match("^/[%w/._+~^-]*$") or not has_install(path) or not hooked() then
+  if not directory:match("^/[%w/._+~^-]*$") or not begin_list(directory, section.list) then
     section.opaque = true
     return unchanged
   end
+  hook()
   section.written = true
   return "%files " .. words .. " -f " .. section.list
 end
@@ -265,8 +283,8 @@ end
 
 --- What is done at the end of %install: what would be done without this, and brp-epcache.
 function epcache.post()
-  if probing then
-    return HERE
+  if asking then
+    return before
   end
   local policy = expand("%{?__brp_epcache}") or ""
   if not build or #build.order == 0 or not policy:find("%S") then

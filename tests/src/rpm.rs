@@ -308,16 +308,17 @@ impl Kit {
             if policy { "*" } else { "epcache" },
         );
         let mut rpmbuild = rpmbuild(top, Some(&macros), surroundings);
-        for (name, path) in [
-            ("__epcache", self.program()),
-            ("__brp_epcache", libraries.join("brp-epcache")),
-            ("__epcache_lua", libraries.join("lua/epcache.lua")),
+        let libraries = libraries.display();
+        for define in [
+            format!("__epcache {}", self.program().display()),
+            format!("__brp_epcache {libraries}/brp-epcache %{{__epcache}}"),
+            format!("__epcache_lua {libraries}/lua/epcache.lua"),
         ] {
             // A spec that turns the policy off does so after this, and counts.
-            let path = path.display();
-            rpmbuild.arg("--define").arg(format!("{name} {path}"));
+            rpmbuild.arg("--define").arg(define);
         }
-        rpmbuild.env("EPCACHE", self.program());
+        // What the builder has in the environment is not asked.
+        rpmbuild.env("EPCACHE", "false");
         rpmbuild.arg("-bb").arg(file);
         rpmbuild
     }

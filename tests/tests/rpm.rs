@@ -716,6 +716,10 @@ gcc -o %{buildroot}/usr/bin/one main.c";
     let mentioned = format!(
         "{EACH}# The %files end\n%changelog\n* Mon Nov 13 2023 A <a@example.org> - 1\n- Fix  %files  too\n"
     );
+    let odd_names = ["mirrors", "main"].map(|name| {
+        format!("%package {name}\nSummary: None\n%description {name}\nNone.\n%files {name}\n")
+    });
+    let odd_names = format!("{EACH}{}{}", odd_names[0], odd_names[1]);
     let each = ["main one", "main-two two"];
     let both = ["main one", "main two"];
     for (case, before, install, files, expected) in [
@@ -742,6 +746,20 @@ gcc -o %{buildroot}/usr/bin/one main.c";
             each,
         ),
         ("texts that name %files", "", "", &mentioned, each),
+        (
+            "packages with names as the policy may give them",
+            "",
+            "",
+            &odd_names,
+            each,
+        ),
+        (
+            "modes that hide nothing from anybody",
+            "",
+            "",
+            "%files\n%defattr(644, root, root, 755)\n%{dists}/one-1.0.dist-info\n%files two\n%defattr(-,root,root)\n%attr(0755,root,root) %dir %{dists}/two-1.0.dist-info\n%attr(0600,root,root) %{dists}/two-1.0.dist-info/[MR]*\n%attr(0644,root,root) %{dists}/two-1.0.dist-info/entry_points.txt\n",
+            each,
+        ),
         (
             "a comment",
             "",
@@ -809,21 +827,21 @@ fn the_build_policy_leaves_out_what_is_not_certain_and_says_why() {
             "",
             "%files\n%{dists}/one-1.0.dist-info\n%if 0\n%{dists}/two-1.0.dist-info\n%endif\n%files two\n%{dists}/two-1.0.dist-info\n",
             one,
-            "it is not certain whether %files of main two lists it",
+            "it is not certain whether %files of (main) two lists it",
         ),
         (
             "a section that is there perhaps",
             "",
             "%files\n%{dists}/one-1.0.dist-info\n%if 1\n%files two\n%{dists}/two-1.0.dist-info\n%endif\n",
             one,
-            "it is not certain whether %files of main two lists it",
+            "it is not certain whether %files of (main) two lists it",
         ),
         (
             "two that list the same",
             "",
             "%files\n%{dists}/*\n%files two\n%{dists}/two-1.0.dist-info\n",
             one,
-            "it is not certain whether %files of main two lists it",
+            "it is not certain whether %files of (main) two lists it",
         ),
         (
             "a section that a macro makes",
@@ -837,20 +855,63 @@ fn the_build_policy_leaves_out_what_is_not_certain_and_says_why() {
             by_hand,
             "%files\n%{dists}/one-1.0.dist-info\n/usr/share/*\n%files two\n%{dists}/two-1.0.dist-info\n",
             one,
-            "%files of main may have its mirror file already",
+            "%files of (main) may have its mirror file already",
         ),
         (
             "a list with a macro",
             "echo '%%{dists}/two-1.0.dist-info' >two.files",
             "%files -f two.files\n%{dists}/one-1.0.dist-info\n%files two\n",
             &[],
-            "it is not certain that %files of main lists it",
+            "it is not certain that %files of (main) lists it",
+        ),
+        (
+            "a name with a space",
+            "mv %{buildroot}%{dists}/two-1.0.dist-info '%{buildroot}%{dists}/two -1.0.dist-info'",
+            "%files\n%{dists}/*\n%files two\n",
+            one,
+            "its name has a character that means something in a list of files",
+        ),
+        (
+            "a name that is a pattern",
+            "mv %{buildroot}%{dists}/two-1.0.dist-info %{buildroot}%{dists}/'two[12]-1.0.dist-info'",
+            "%files\n%{dists}\n%files two\n",
+            one,
+            "its name has a character that means something in a list of files",
+        ),
+        (
+            "a file for the owner alone",
+            "",
+            "%files\n%{dists}/one-1.0.dist-info\n%files two\n%dir %{dists}/two-1.0.dist-info\n%{dists}/two-1.0.dist-info/[MR]*\n%attr(0600, root, root) %{dists}/two-1.0.dist-info/entry_points.txt\n",
+            one,
+            "not everybody may read it",
+        ),
+        (
+            "files for a group",
+            "",
+            "%files\n%{dists}/one-1.0.dist-info\n%files two\n%defattr(0640,root,daemon)\n%{dists}/two-1.0.dist-info\n",
+            one,
+            "not everybody may read it",
+        ),
+        (
+            "a directory for a group",
+            "",
+            "%files\n%{dists}/one-1.0.dist-info\n%files two\n%attr(0750,root,daemon) %dir %{dists}/two-1.0.dist-info\n%{dists}/two-1.0.dist-info/*\n",
+            one,
+            "not everybody may read it",
+        ),
+        (
+            "directories for a group, by a list",
+            "printf '%%%%defattr(-,root,daemon,0750)\\n%%s\\n' %{dists}/two-1.0.dist-info >two.files",
+            "%files\n%{dists}/one-1.0.dist-info\n%files two -f two.files\n",
+            one,
+            "not everybody may read it",
         ),
     ] {
         let (shipped, said) = with_policy(kit, &two_packages("", install, files), case);
         assert_eq!(shipped, expected, "{case}: {said}");
-        let place = "no mirror file for /usr/lib/python3.12/site-packages/two-1.0.dist-info: ";
-        assert!(said.contains(&format!("{place}{why}\n")), "{case}: {said}");
+        let place = "no mirror file for /usr/lib/python3.12/site-packages/two";
+        let is_it = |line: &str| line.contains(place) && line.ends_with(&format!(": {why}"));
+        assert!(said.lines().any(is_it), "{case}: {said}");
     }
 }
 
@@ -858,6 +919,10 @@ fn the_build_policy_leaves_out_what_is_not_certain_and_says_why() {
 fn the_build_policy_leaves_alone_what_has_no_distribution_and_what_turns_it_off() {
     let Some(kit) = a_kit() else { return };
     let without_install = "Name: none\nVersion: 1.0\nRelease: 1\nSummary: Nothing\nLicense: MIT\nBuildArch: noarch\n%description\nNothing.\n%files\n";
+    let late = |line| {
+        let install = format!("{EACH}{line}\n%install\n");
+        two_packages("", "", "").replacen("%install\n", &install, 1)
+    };
     for (case, spec) in [
         (
             "off",
@@ -872,6 +937,16 @@ fn the_build_policy_leaves_alone_what_has_no_distribution_and_what_turns_it_off(
             two_packages("", "", EACH).replace(SITE, "/usr/share/main"),
         ),
         ("no %install", without_install.to_owned()),
+        (
+            "an %install that is not there",
+            without_install.replace("%files", "%if 0\n%install\ntrue\n%endif\n%files"),
+        ),
+        ("an %install that leaves", two_packages("", "exit 0", EACH)),
+        ("off after %files", late("%global __brp_epcache %{nil}")),
+        (
+            "no policy at all after %files",
+            late("%define __spec_install_post %{nil}"),
+        ),
         (
             "the macros without a distribution",
             two_packages(
@@ -893,22 +968,27 @@ fn builds_beside_each_other_do_not_share_what_the_build_policy_writes() {
     let spec = two_packages("", "", EACH);
     let other = spec.replace("Name: main", "Name: other");
     let top = scratch.join("top");
-    let build = |spec, home| {
+    let build = |spec, home, options: &[&str]| {
         let surroundings = Surroundings {
             home,
             ..Surroundings::default()
         };
-        process::succeed(&mut kit.rpmbuild(&top, spec, true, surroundings));
+        process::succeed(kit.rpmbuild(&top, spec, true, surroundings).args(options));
     };
     std::thread::scope(|scope| {
-        scope.spawn(|| build(&spec, "one"));
-        scope.spawn(|| build(&other, "another"));
+        scope.spawn(|| build(&spec, "one", &[]));
+        scope.spawn(|| build(&other, "another", &[]));
     });
     let expected = ["main one", "main-two two", "other one", "other-two two"];
     assert_eq!(shipped(&top), expected);
-    // And once more, with all that the first left.
-    build(&spec, "one");
+    // And once more, with all that the first left; and from that %install again.
+    build(&spec, "one", &["--noclean"]);
     assert_eq!(shipped(&top), expected);
+    build(&spec, "one", &["--short-circuit"]);
+    assert_eq!(shipped(&top), expected);
+    // What those left says nothing of a build in which the policy is not run.
+    build(&two_packages("", "exit 0", EACH), "one", &[]);
+    assert_eq!(shipped(&top), expected[2..]);
 }
 
 /// What `rpmlint` says of packages: the package's name, the tag, and what it is about.
