@@ -14,6 +14,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Range;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -363,12 +364,17 @@ fn a_package_without_distributions_is_left_as_it_is_and_what_is_excluded_is_left
     let metadata_dir = sources[1].metadata_dir();
     debian(
         "python3-egg.install",
-        format!("{metadata_dir} usr/share/plugins\n{metadata_dir} {site}\n"),
+        format!(
+            "{metadata_dir} usr/share/plugins\n{metadata_dir} usr/share/excluded\n{metadata_dir} {site}\n"
+        ),
     );
+    // A link is no directory to be removed, empty or not.
+    let link = "/usr/share/epcache/linked";
+    debian("python3-egg.links", format!("/usr/share/plugins {link}\n"));
     debian(
         "rules",
         "#!/usr/bin/make -f\n%:\n\tdh $@ --with epcache\n\noverride_dh_epcache:\n\
-         \tdh_epcache -Xquiet\n\tdh_epcache -ppython3-egg -- --path /usr/share/plugins\n"
+         \tdh_epcache -Xquiet\n\tdh_epcache -ppython3-egg -Xexcluded -- --path /usr/share/plugins --path /usr/share/excluded\n"
             .to_owned(),
     );
     process::succeed(&mut builder.buildpackage(&tree));
@@ -381,6 +387,7 @@ fn a_package_without_distributions_is_left_as_it_is_and_what_is_excluded_is_left
     assert_eq!(
         ours(&sources[1]),
         [
+            link.to_owned(),
             sources[1].mirror_file(),
             format!("/usr/share/epcache/usr/share/plugins/{metadata_dir}.txt"),
         ]
@@ -733,14 +740,18 @@ enum Failure {
     Conflict,
     /// The disk is full when the distribution and its copy have been unpacked.
     FullDisk,
+    /// A script of both packages ends with an error, when everything is in place. dpkg then puts the old
+    /// files back, the last one first.
+    Postrm,
     /// A script ends with an error, when everything is unpacked.
     Postinst,
 }
 
-const FAILURES: [Failure; 4] = [
+const FAILURES: [Failure; 5] = [
     Failure::Preinst,
     Failure::Conflict,
     Failure::FullDisk,
+    Failure::Postrm,
     Failure::Postinst,
 ];
 
@@ -757,6 +768,11 @@ impl Failure {
         match self {
             Self::Preinst => with_script(package, "preinst", failing, to),
             Self::Postinst => with_script(package, "postinst", failing, to),
+            // dpkg asks that of the old package, and if it fails that of the new one. Nothing else fails.
+            Self::Postrm => {
+                let upgrades = "#!/bin/sh\ncase $1 in upgrade | failed-upgrade) exit 1 ;; esac\n";
+                with_script(package, "postrm", upgrades, to)
+            }
             Self::Conflict => repacked(package, to, |tree| {
                 let doc = tree.join("usr/share/zz-egg");
                 fs::create_dir(&doc).unwrap();
@@ -776,9 +792,17 @@ impl Failure {
             Self::Preinst => "pre-installation script subprocess returned error",
             Self::Conflict => "which is also in package",
             Self::FullDisk => "No space left on device",
+            Self::Postrm => {
+                "new python3-plain package post-removal script subprocess returned error"
+            }
             Self::Postinst => "post-installation script subprocess returned error",
         }
     }
+}
+
+/// The package, made to succeed where [`Failure::Postrm`] has made the script of the installed one fail.
+fn forgiving(package: &Path, to: &Path) -> PathBuf {
+    with_script(package, "postrm", "#!/bin/sh\n", to)
 }
 
 /// Upgrades to a rebuild of the same version, of which neither size nor time tells anything.
@@ -795,7 +819,13 @@ fn fail(root: &mut Root, builder: &Builder, packages: &Packages, way: Way, with_
         root.install(before);
         root.install(&[&owner]);
         let name = format!("failing/{with_trigger}-{way:?}-{failure:?}");
-        let broken = failure.caused_in(&after[0], &builder.directory().join(&name));
+        let directory = builder.directory().join(&name);
+        let mut mending = after.to_vec();
+        if failure == Failure::Postrm {
+            root.install(&[failure.caused_in(&before[0], &directory.join("before"))]);
+            mending[0] = forgiving(&after[0], &directory.join("mending"));
+        }
+        let broken = failure.caused_in(&after[0], &directory);
         let mut dpkg = root.dpkg(&["--install"], &[broken]);
         let output = process::finish(match failure {
             Failure::FullDisk => root.on_a_full_disk(&mut dpkg, LAST_DIRECTORY, ROOM),
@@ -815,7 +845,7 @@ fn fail(root: &mut Root, builder: &Builder, packages: &Packages, way: Way, with_
         let answer = values(&root.check(&name));
         assert_eq!(answer, ["egg:first", kept], "{name}");
         assert_eq!(values(&fast(root)), answer, "{name}: mode fast");
-        root.install(after);
+        root.install(&mending);
         let mended = values(&root.check(&name));
         assert_eq!(mended, Version::Rebuilt.values(), "{name}: mended");
     }
@@ -852,14 +882,18 @@ struct Moment {
     text: String,
 }
 
-/// All of them, in the order in which `dpkg` makes them while it installs a package.
-fn moments(root: &Root, package: &PathBuf) -> Vec<Moment> {
-    let dpkg = root.dpkg(&["--install"], &[package]);
+/// All of them, in the order in which `dpkg` makes them in the course of a change.
+fn moments(root: &Root, change: &Change) -> Vec<Moment> {
+    let dpkg = root.dpkg(&["--install"], &[&change.after]);
     let (output, calls) = strace::trace(
         &dpkg,
         "trace=?rename,?renameat,?renameat2,?unlink,?unlinkat,?rmdir",
     );
-    assert!(output.status.success(), "{}", said(&output));
+    let (succeeded, said) = (output.status.success(), said(&output));
+    assert_eq!(succeeded, change.instead.is_none(), "{said}");
+    if let Some(instead) = change.instead {
+        root.install(&[instead]);
+    }
     let ours = |call: &Call| call.touches("dist-packages") || call.touches("share/epcache");
     let thread = calls
         .iter()
@@ -883,18 +917,37 @@ fn moments(root: &Root, package: &PathBuf) -> Vec<Moment> {
     moments
 }
 
-/// A change that dpkg is killed in: the package before and after, and whether there is a moment in which
-/// a mirror file is no copy of the text beside it.
+/// A change that dpkg is killed in.
 struct Change<'p> {
+    /// The package before and after.
     before: &'p PathBuf,
     after: &'p PathBuf,
+    /// If that one fails: one that can be installed then.
+    instead: Option<&'p PathBuf>,
     source: Source,
+    /// Whether there is a moment in which a mirror file is no copy of the text beside it.
     is_apart: bool,
 }
 
+/// The moments in which mode exact believes a mirror file that is none: dpkg takes an upgrade back, has
+/// put the old mirror file in place again, and is yet to put the old source there. Both builds' are of
+/// the same size and time, and the mirror file changed last.
+fn known_ones(moments: &[Moment]) -> Range<usize> {
+    let put_back = |name: &str| {
+        let text = format!("{name}.dpkg-tmp\"");
+        moments
+            .iter()
+            .position(|it| it.name.starts_with("rename") && it.text.contains(&text))
+    };
+    match (put_back("-info.txt"), put_back("/entry_points.txt")) {
+        (Some(copy), Some(source)) => copy + 1..source + 1,
+        _ => 0..0,
+    }
+}
+
 #[test]
-fn dpkg_killed_at_any_moment_leaves_answers_right() {
-    let Some((debian, _, packages)) = scene() else {
+fn dpkg_killed_at_any_moment_leaves_answers_right_but_for_the_known_ones() {
+    let Some((debian, builder, packages)) = scene() else {
         return;
     };
     if let Err(reason) = strace::available() {
@@ -919,19 +972,35 @@ fn dpkg_killed_at_any_moment_leaves_answers_right() {
     let changes = changes.map(|(position, before, after, is_apart)| Change {
         before: &packages_of(packages, before.0, before.1)[position],
         after: &packages_of(packages, after.0, after.1)[position],
+        instead: None,
         source: before.0.sources()[position].clone(),
         is_apart,
     });
-    let (some, others) = changes.split_at(changes.len() / 2);
+    let directory = builder.directory().join("killed");
+    let failing = |package, to| Failure::Postrm.caused_in(package, &directory.join(to));
+    let before = failing(changes[0].before, "before");
+    let after = failing(changes[0].after, "after");
+    let instead = forgiving(changes[0].after, &directory.join("instead"));
+    let taken_back = Change {
+        before: &before,
+        after: &after,
+        instead: Some(&instead),
+        source: changes[0].source.clone(),
+        is_apart: true,
+    };
     thread::scope(|scope| {
-        for changes in [some, others] {
-            scope.spawn(move || {
-                let mut root = debian.root();
-                for change in changes {
-                    kill_in(&mut root, change);
-                }
-            });
-        }
+        scope.spawn(|| {
+            let mut root = debian.root();
+            kill_in(&mut root, &taken_back);
+            root.install(&[&builder.epcache]);
+            kill_at_a_known_one(&mut root, &taken_back);
+        });
+        scope.spawn(|| {
+            let mut root = debian.root();
+            for change in &changes {
+                kill_in(&mut root, change);
+            }
+        });
     });
 }
 
@@ -939,32 +1008,58 @@ fn dpkg_killed_at_any_moment_leaves_answers_right() {
 fn kill_in(root: &mut Root, change: &Change) {
     let Change { before, after, .. } = change;
     root.install(&[before]);
-    let moments = moments(root, after);
+    let moments = moments(root, change);
     comes_before_its_copy(&moments);
+    let known = known_ones(&moments);
+    assert_eq!(known.is_empty(), change.instead.is_none());
     let mut apart = 0;
-    for Moment { name, nth, text } in &moments {
+    for (position, moment) in moments.iter().enumerate() {
         root.install(&[before]);
-        let output = strace::kill_at(&root.dpkg(&["--install"], &[after]), name, *nth);
-        assert!(
-            was_killed(&output),
-            "not killed at {text}: {}",
-            said(&output)
-        );
+        kill(root, change, moment);
 
-        let place = format!("killed at {text}, on the way to {}", after.display());
-        let truth = root.check(&place);
+        let place = format!(
+            "killed at {}, on the way to {}",
+            moment.text,
+            after.display()
+        );
+        let answer = root.said_by_both(&place);
+        let truth = root.truth();
+        let believes = answer != truth;
+        assert_eq!(believes, known.contains(&position), "{place}: {answer:?}");
         // Mode fast believes by name: it tells what the copy says, if there is one.
         let copy = fs::read_to_string(root.join(&change.source.mirror_file()));
         let differs = copy.is_ok_and(|copy| copy != text_of(root, &change.source));
         apart += usize::from(differs);
         assert_eq!(fast(root) != truth, differs, "{place}: mode fast");
 
-        root.install(&[after]);
+        root.install(&[change.instead.unwrap_or(after)]);
         root.check(&format!("installed after it was {place}"));
     }
     let place = format!("on the way to {}", after.display());
     assert_eq!(apart > 0, change.is_apart, "{place}");
     assert!(moments.len() > 2, "{place}");
+}
+
+fn kill(root: &Root, change: &Change, Moment { name, nth, text }: &Moment) {
+    let dpkg = root.dpkg(&["--install"], &[change.after]);
+    let output = strace::kill_at(&dpkg, name, *nth);
+    assert!(
+        was_killed(&output),
+        "not killed at {text}: {}",
+        said(&output)
+    );
+}
+
+/// The same where our trigger has made an index, which tells that the source is not what it was.
+fn kill_at_a_known_one(root: &mut Root, change: &Change) {
+    root.install(&[change.before]);
+    let moments = moments(root, change);
+    let moment = &moments[known_ones(&moments).start];
+    root.install(&[change.before]);
+    kill(root, change, moment);
+    let answer = root.check("killed at a known moment, with an index");
+    assert_eq!(values(&answer), ["plain:again"]);
+    assert_eq!(fast(root), answer, "mode fast");
 }
 
 /// The order of dpkg's renames is what makes change times tell the old copy from the new one.
@@ -975,15 +1070,18 @@ fn comes_before_its_copy(moments: &[Moment]) {
             .position(|it| it.name.starts_with("rename") && it.text.contains(&format!("{name}\"")))
     };
     if let (Some(source), Some(copy)) = (renamed("/entry_points.txt"), renamed("-info.txt")) {
-        assert!(source < copy, "dpkg renames in the order of the paths");
+        assert!(source < copy, "dpkg renames in the order of the archive");
     }
 }
 
-/// Whether dpkg neither came to the end of its work nor failed by itself. (How `unshare` ends when the
+/// What dpkg says at last when it failed by itself, and has put back what it could.
+const GAVE_UP: &str = "Errors were encountered while processing";
+
+/// Whether dpkg did not come to the end of its work, that of an upgrade that fails neither. (How `unshare` ends when the
 /// program in it was killed is not the same in all its versions.)
 fn was_killed(output: &Output) -> bool {
     let said = said(output);
-    !output.status.success() && !said.contains("Setting up") && !said.contains("dpkg: error")
+    !output.status.success() && !said.contains("Setting up") && !said.contains(GAVE_UP)
 }
 
 /// What the system's `entry_points.txt` holds; nothing if it is not there.
