@@ -51,7 +51,7 @@ impl Machine {
     pub fn look(epcache: Option<&Path>, python: &Path) -> Result<Machine> {
         let epcache = match epcache {
             Some(path) => std::path::absolute(path).context("find the current directory")?,
-            None => build()?,
+            None => build("epcache-cli", "epcache")?,
         };
         let asked = answer(Command::new(python).args([
             "-c",
@@ -105,23 +105,28 @@ pub fn answer(command: &mut Command) -> Result<String> {
     Ok(text.trim_end_matches('\n').to_owned())
 }
 
-/// Builds the release binary of the command, and returns where cargo put it.
-fn build() -> Result<PathBuf> {
-    eprintln!("building the release binary");
+/// Builds the release binary of a package of this workspace, and returns where cargo put it.
+///
+/// # Errors
+/// Cargo can't build it.
+pub fn build(package: &str, binary: &str) -> Result<PathBuf> {
+    eprintln!("building the release binary of {binary}");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["build", "--release", "--package", "epcache-cli"])
+        .args(["build", "--release", "--package", package, "--bin", binary])
         .arg("--message-format=json-render-diagnostics")
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
         .context("start cargo")?;
-    ensure!(output.status.success(), "cargo can't build epcache");
+    ensure!(output.status.success(), "cargo can't build {binary}");
     String::from_utf8(output.stdout)
         .context("read cargo's messages")?
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        // Others of the package that were built before are told of, too.
+        .filter(|message| message["target"]["name"] == binary)
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
         .context("cargo does not name the executable that it built")
 }

@@ -36,6 +36,7 @@ const THREADS: usize = 16;
 /// A mounted slow file system; dropped, it is unmounted.
 #[derive(Debug)]
 pub struct SlowMount {
+    delay: Arc<AtomicU64>,
     operations: Arc<AtomicU64>,
     _session: BackgroundSession,
 }
@@ -47,8 +48,9 @@ impl SlowMount {
     /// It can't be mounted: no right to, or no FUSE in this kernel.
     pub fn new(behind: &Path, at: &Path, delay: Duration) -> Result<SlowMount> {
         let operations = Arc::new(AtomicU64::new(0));
+        let delay = Arc::new(AtomicU64::new(nanoseconds(delay)));
         let served = SlowFs {
-            delay,
+            delay: Arc::clone(&delay),
             operations: Arc::clone(&operations),
             paths: Mutex::new(HashMap::from([(INodeNo::ROOT.0, behind.to_owned())])),
             listings: Mutex::new(HashMap::new()),
@@ -65,9 +67,15 @@ impl SlowMount {
         let session = fuser::spawn_mount(served, at, &config)
             .with_context(|| format!("mount a FUSE file system at {}", at.display()))?;
         Ok(SlowMount {
+            delay,
             operations,
             _session: session,
         })
+    }
+
+    /// How late each operation is from now on: what is not measured need not wait.
+    pub fn set_delay(&self, delay: Duration) {
+        self.delay.store(nanoseconds(delay), Ordering::Relaxed);
     }
 
     /// How many operations were asked for since the mount, but for the release of what was closed,
@@ -104,7 +112,8 @@ pub fn enter_own_mounts() -> Result<()> {
 /// The file system. A node's number is the inode's behind, but for the root's, which is 1.
 #[derive(Debug)]
 struct SlowFs {
-    delay: Duration,
+    /// In nanoseconds.
+    delay: Arc<AtomicU64>,
     operations: Arc<AtomicU64>,
     /// Where each node that was looked up is. Nothing is ever forgotten: there are no more than
     /// files behind.
@@ -126,7 +135,10 @@ impl SlowFs {
     /// What every operation begins with that someone waits for.
     fn be_slow(&self) {
         self.operations.fetch_add(1, Ordering::Relaxed);
-        std::thread::sleep(self.delay);
+        let delay = self.delay.load(Ordering::Relaxed);
+        if delay > 0 {
+            std::thread::sleep(Duration::from_nanos(delay));
+        }
     }
 
     fn path(&self, node: INodeNo) -> io::Result<PathBuf> {
@@ -272,6 +284,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
 fn attributes(found: &Metadata) -> FileAttr {
     let narrow = |wide: u64| u32::try_from(wide).unwrap_or(u32::MAX);
     FileAttr {
@@ -370,6 +386,11 @@ mod tests {
         let before = mount.operations();
         fs::metadata(at.join("a-1.dist-info")).unwrap();
         assert_eq!(mount.operations() - before, asked, "nothing is remembered");
+
+        mount.set_delay(delay * 20);
+        let start = Instant::now();
+        fs::metadata(at.join("a-1.dist-info")).unwrap();
+        assert!(start.elapsed() >= delay * 40, "it can be made slower");
         drop(mount);
         assert!(names(&at).is_empty(), "unmounted");
     }

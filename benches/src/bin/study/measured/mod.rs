@@ -1,0 +1,262 @@
+//! Everything that is measured, in one run.
+//!
+//! `plan` says what. Contenders (`contenders`) are run in turn, round by round and in another order each
+//! round (`timing`), in a virtual environment (`environments`), on generated path entries (`conditions`).
+//! What is not about time alone has a module of its own: `together`, `killed`, `changes` and `applications`.
+
+mod applications;
+mod changes;
+mod conditions;
+mod contenders;
+mod environments;
+mod facts;
+mod killed;
+mod plan;
+mod record;
+mod run;
+mod timing;
+mod together;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, ValueEnum as _};
+use epcache_benches::slow_fs::enter_own_mounts;
+
+use super::report;
+use conditions::{Field, Storage};
+use contenders::Contender;
+use environments::{OTHER_PYTHONS, Venv, Workshop, find_python, sources};
+use plan::{Cell, Part, Plan};
+use record::{Record, Results};
+
+#[derive(Debug, Parser)]
+#[command(about = "Measure ways of caching entry points, and write docs/benchmarks.md")]
+struct Arguments {
+    /// Do a small part, to see that all works, and keep nothing
+    #[arg(long)]
+    quick: bool,
+
+    /// Measure these parts alone, and keep what was measured of the others
+    #[arg(long, value_delimiter = ',', value_enum)]
+    only: Vec<Part>,
+
+    /// Write the document from what was measured before
+    #[arg(long, conflicts_with_all = ["quick", "only"])]
+    report: bool,
+
+    /// Write here instead of to the repository's docs
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+
+    /// Measure this program instead of building the release binary
+    #[arg(long, value_name = "EXE")]
+    epcache: Option<PathBuf>,
+
+    /// The Python to measure with
+    #[arg(long, value_name = "EXE", default_value = "python3")]
+    python: PathBuf,
+
+    /// Work in a new directory below this one, which must not be below /tmp
+    #[arg(long, value_name = "DIR", default_value = "/var/tmp")]
+    scratch: PathBuf,
+
+    /// Give up after so many minutes, whatever has not ended by then
+    #[arg(long, default_value_t = 60, value_name = "MINUTES")]
+    time_limit: u32,
+}
+
+pub(super) fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let docs = match &arguments.out {
+        Some(out) => std::path::absolute(out).context("find the current directory")?,
+        None => std::fs::canonicalize(sources("docs")).context("find the repository's docs")?,
+    };
+    let kept = docs.join("benchmarks/results.jsonl");
+    if arguments.report {
+        return report::write(&kept, &docs);
+    }
+    // Before the first thread is started, which would keep the mounts of everybody.
+    let own_mounts = enter_own_mounts();
+    let scratch = tempfile::Builder::new()
+        .prefix("epcache-study-")
+        .tempdir_in(&arguments.scratch)
+        .with_context(|| format!("make a directory in {}", arguments.scratch.display()))?;
+    give_up_after(arguments.time_limit, scratch.path());
+    let file = if arguments.quick && arguments.out.is_none() {
+        scratch.path().join("results.jsonl")
+    } else {
+        std::fs::create_dir_all(docs.join("benchmarks")).context("make a directory for results")?;
+        kept
+    };
+    let results = Results::open(&file, !arguments.only.is_empty() && file.exists())?;
+    Study::set_up(&arguments, scratch.path(), own_mounts, results)?.run(&arguments.only)?;
+    if arguments.quick {
+        println!(
+            "{}",
+            std::fs::read_to_string(&file).context("read the results")?
+        );
+        return Ok(());
+    }
+    report::write(&file, &docs)
+}
+
+/// What all parts work with.
+struct Study {
+    plan: Plan,
+    workshop: Workshop,
+    /// Of the main Python.
+    venv: Venv,
+    contenders: Vec<Contender>,
+    /// Why nothing can be mounted, where nothing can be.
+    no_mounts: Option<String>,
+    results: Results,
+}
+
+impl Study {
+    fn set_up(
+        arguments: &Arguments,
+        scratch: &Path,
+        own_mounts: Result<()>,
+        mut results: Results,
+    ) -> Result<Study> {
+        let scratch = std::fs::canonicalize(scratch).context("resolve the scratch directory")?;
+        let load = facts::load();
+        let plan = Plan {
+            quick: arguments.quick,
+        };
+        let workshop = Workshop::set_up(arguments.epcache.as_deref(), &arguments.python, &scratch)?;
+        // `python -c` searches the current directory too: let there be nothing, for everyone.
+        let nowhere = scratch.join("nowhere");
+        std::fs::create_dir(&nowhere).context("make an empty directory")?;
+        std::env::set_current_dir(&nowhere).context("enter an empty directory")?;
+        let venv = workshop.venv("main", &workshop.machine.python)?;
+        if !plan.quick {
+            workshop.install_rivals(&venv)?;
+        }
+        let mut contenders = contenders::all(!plan.quick);
+        contenders.retain(|contender| plan.takes_part(contender));
+        results.put([Record::Machine(facts::machine(
+            &workshop, &scratch, &venv, load,
+        )?)])?;
+        Ok(Study {
+            plan,
+            workshop,
+            venv,
+            contenders,
+            no_mounts: own_mounts.err().map(|error| format!("{error:#}")),
+            results,
+        })
+    }
+
+    fn run(mut self, only: &[Part]) -> Result<()> {
+        for (what, why) in plan::LEFT_OUT {
+            self.results.put([record::left_out(what, why)])?;
+        }
+        for &part in Part::value_variants() {
+            if !only.is_empty() && !only.contains(&part) {
+                continue;
+            }
+            let start = Instant::now();
+            self.measure(part)
+                .with_context(|| format!("measure the part {part:?}"))?;
+            eprintln!("{part:?}: {:.0} s", start.elapsed().as_secs_f64());
+        }
+        Ok(())
+    }
+
+    fn measure(&mut self, part: Part) -> Result<()> {
+        match part {
+            Part::Pythons => return self.other_pythons(),
+            Part::Applications => return applications::measure(self),
+            Part::Changes => return changes::measure(self),
+            Part::Together => return together::measure(self),
+            Part::Killed => return killed::measure(self),
+            _ => {}
+        }
+        for cell in self.plan.cells(part) {
+            if let Some(why) = self.can_not(&cell) {
+                self.results.leave_out(cell.condition, &why)?;
+                continue;
+            }
+            measure_cell(
+                &self.venv,
+                &self.workshop.scratch,
+                &self.contenders,
+                &cell,
+                &mut self.results,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Why the cell's condition can't be made here, if it can't.
+    fn can_not(&self, cell: &Cell) -> Option<String> {
+        if cell.measuring.cold {
+            return run::drop_caches().err().map(|error| format!("{error:#}"));
+        }
+        let mounts = cell.storage != Storage::Disk;
+        self.no_mounts.clone().filter(|_| mounts)
+    }
+
+    /// The same with other Pythons, each in an environment of its own.
+    fn other_pythons(&mut self) -> Result<()> {
+        if self.plan.quick {
+            return Ok(());
+        }
+        for version in OTHER_PYTHONS {
+            let Some(python) = find_python(version) else {
+                let what = format!("Python {version}");
+                self.results.leave_out(&what, "not on this machine")?;
+                continue;
+            };
+            let venv = self.workshop.venv(version, &python)?;
+            self.workshop.install_rivals(&venv)?;
+            for cell in self.plan.cells(Part::Pythons) {
+                measure_cell(
+                    &venv,
+                    &self.workshop.scratch,
+                    &self.contenders,
+                    &cell,
+                    &mut self.results,
+                )?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn measure_cell(
+    venv: &Venv,
+    scratch: &Path,
+    contenders: &[Contender],
+    cell: &Cell,
+    results: &mut Results,
+) -> Result<()> {
+    let mut field = Field::new(scratch, cell.condition, cell.storage, cell.dists)?;
+    if cell.shared {
+        field.share_caches();
+    }
+    let contenders: Vec<Contender> = contenders
+        .iter()
+        .copied()
+        .filter(|contender| (cell.who)(contender))
+        .collect();
+    for &work in cell.works {
+        timing::measure(venv, &field, &contenders, work, cell.measuring, results)
+            .with_context(|| format!("{}, {} dists", cell.condition, cell.dists))?;
+    }
+    Ok(())
+}
+
+/// Ends this process when its time is up. What it mounted, and who waits for that, ends with it.
+fn give_up_after(minutes: u32, scratch: &Path) {
+    let scratch = scratch.to_owned();
+    std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_secs(60) * minutes);
+        eprintln!("error: not done after {minutes} minutes (see --time-limit)");
+        let _ = std::fs::remove_dir_all(scratch);
+        std::process::exit(2);
+    });
+}

@@ -1,0 +1,237 @@
+//! What is measured on what, and how often: the whole takes about 25 minutes on two processors.
+//!
+//! Left out of the matrix is what would take long and say nothing new; [`LEFT_OUT`] tells what and why.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use super::conditions::Storage;
+use super::contenders::{Contender, Family, Language, Work};
+use super::timing::Measuring;
+
+/// What can be measured alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// Answers from a warm disk, for all sizes
+    Warm,
+    /// First builds, rebuilds, and builds with nothing to do
+    Builds,
+    /// Answers from a page cache that was dropped
+    Cold,
+    /// Answers from a file system whose operations take long
+    Slow,
+    /// Answers and first builds on tmpfs and overlay
+    Storage,
+    /// Answers with other versions of Python
+    Pythons,
+    /// Eight builders at once
+    Together,
+    /// Builds that are killed
+    Killed,
+    /// Answers right after real installers changed something
+    Changes,
+    /// Real applications
+    Applications,
+}
+
+/// Some works on one path entry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cell {
+    pub(crate) condition: &'static str,
+    pub(crate) storage: Storage,
+    pub(crate) dists: usize,
+    pub(crate) works: &'static [Work],
+    pub(crate) measuring: Measuring,
+    /// Whether the caches, too, are on the slow file system.
+    pub(crate) shared: bool,
+    pub(crate) who: fn(&Contender) -> bool,
+}
+
+/// The counts of rounds. Quick is for a test that all works, not for numbers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) quick: bool,
+}
+
+/// What is not measured, and why not.
+pub(crate) const LEFT_OUT: [(&str, &str); 6] = [
+    (
+        "a group of 2,500 and all entry points in small environments",
+        "10 and 100 dists have no such group, and a list of 10 says nothing",
+    ),
+    (
+        "10,000 dists, cold, slow, on other file systems and with other Pythons",
+        "one size shows what these change; what grows with the size is seen on a warm disk",
+    ),
+    (
+        "5 ms per operation with 1,000 dists",
+        "without a cache a start takes half a minute; 100 dists show the same in a tenth of it",
+    ),
+    (
+        "builds by Python with 100 and 10,000 dists",
+        "the rejected ways are built in Rust, where their format is what costs; rivals build at 1,000",
+    ),
+    (
+        "builds on a cold disk or a slow file system",
+        "all read each source once there, whatever they write",
+    ),
+    (
+        "builders at once and kills in both languages",
+        "whether a file or database is whole depends on how it is written, which is the same in both",
+    ),
+];
+
+const FINDS: &[Work] = &[Work::FindSmall];
+const FINDS_AND_LISTS: &[Work] = &[Work::FindSmall, Work::FindLarge, Work::List];
+const BUILDS: &[Work] = &[Work::FirstBuild, Work::Rebuild, Work::Nothing];
+const FIND_AND_BUILD: &[Work] = &[Work::FindSmall, Work::FirstBuild];
+
+/// Milliseconds of 0.5 and 5: a network nearby, and one with a busy server.
+const NEAR: Duration = Duration::from_micros(500);
+const FAR: Duration = Duration::from_millis(5);
+
+impl Plan {
+    /// The cells of a part that is made of such.
+    pub(crate) fn cells(self, part: Part) -> Vec<Cell> {
+        let mut cells = match part {
+            Part::Warm => vec![
+                warm(10, FINDS, 15, everyone),
+                warm(100, FINDS, 15, everyone),
+                warm(1_000, FINDS_AND_LISTS, 15, everyone),
+                warm(10_000, FINDS_AND_LISTS, 5, everyone),
+            ],
+            Part::Builds => vec![
+                warm(100, BUILDS, 9, in_rust),
+                warm(1_000, BUILDS, 7, everyone),
+                warm(10_000, BUILDS, 3, in_rust),
+            ],
+            Part::Cold => vec![Cell {
+                condition: "cold",
+                measuring: Measuring {
+                    cold: true,
+                    ..measuring(7)
+                },
+                ..warm(1_000, FINDS, 0, everyone)
+            }],
+            Part::Slow => vec![
+                slow("slow-0.5ms", NEAR, 1_000, 3),
+                slow("slow-5ms", FAR, 100, 3),
+                Cell {
+                    shared: true,
+                    who: epcache_and_none,
+                    ..slow("slow-0.5ms-shared", NEAR, 1_000, 5)
+                },
+            ],
+            Part::Storage => vec![
+                Cell {
+                    condition: "tmpfs",
+                    storage: Storage::Tmpfs,
+                    ..warm(1_000, FIND_AND_BUILD, 7, everyone)
+                },
+                Cell {
+                    condition: "overlay",
+                    storage: Storage::Overlay,
+                    ..warm(1_000, FIND_AND_BUILD, 7, everyone)
+                },
+            ],
+            Part::Pythons => vec![warm(1_000, FINDS, 7, in_python)],
+            Part::Together | Part::Killed | Part::Changes | Part::Applications => Vec::new(),
+        };
+        if self.quick {
+            for cell in &mut cells {
+                cell.dists = 20;
+                cell.measuring.rounds = 2;
+            }
+            cells.dedup_by_key(|cell| (cell.condition, cell.works));
+        }
+        cells
+    }
+
+    /// How often eight builders are set to work at once.
+    pub(crate) fn together_rounds(self) -> usize {
+        if self.quick { 2 } else { 10 }
+    }
+
+    /// How many builds of each contender are killed.
+    pub(crate) fn kills(self) -> usize {
+        if self.quick { 4 } else { 24 }
+    }
+
+    /// The size of the path entry that builders fight for, and are killed at.
+    pub(crate) fn contested_dists(self) -> usize {
+        if self.quick { 20 } else { 500 }
+    }
+
+    /// How often each application is started.
+    pub(crate) fn application_rounds(self) -> usize {
+        if self.quick { 1 } else { 7 }
+    }
+
+    /// Whether a contender takes part at all: a few are enough to see that all works.
+    pub(crate) fn takes_part(self, contender: &Contender) -> bool {
+        const QUICK: [&str; 8] = [
+            "pass",
+            "floor",
+            "none",
+            "json-path-entry",
+            "sqlite-dist",
+            "mirror-files",
+            "epcache-exact",
+            "epcache-fast",
+        ];
+        !self.quick || QUICK.contains(&contender.name)
+    }
+}
+
+fn measuring(rounds: usize) -> Measuring {
+    Measuring {
+        rounds,
+        cold: false,
+        count: false,
+        delay: Duration::ZERO,
+    }
+}
+
+fn warm(dists: usize, works: &'static [Work], rounds: usize, who: fn(&Contender) -> bool) -> Cell {
+    Cell {
+        condition: "warm",
+        storage: Storage::Disk,
+        dists,
+        works,
+        measuring: Measuring {
+            count: true,
+            ..measuring(rounds)
+        },
+        shared: false,
+        who,
+    }
+}
+
+fn slow(condition: &'static str, delay: Duration, dists: usize, rounds: usize) -> Cell {
+    Cell {
+        condition,
+        storage: Storage::Slow,
+        measuring: Measuring {
+            delay,
+            ..measuring(rounds)
+        },
+        ..warm(dists, FINDS, 0, everyone)
+    }
+}
+
+fn everyone(_: &Contender) -> bool {
+    true
+}
+
+fn in_rust(contender: &Contender) -> bool {
+    contender.language == Language::Rust
+}
+
+fn in_python(contender: &Contender) -> bool {
+    contender.language == Language::Python
+}
+
+fn epcache_and_none(contender: &Contender) -> bool {
+    !matches!(contender.family, Family::Rejected | Family::Rival)
+}
