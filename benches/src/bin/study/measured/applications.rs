@@ -21,9 +21,9 @@ use super::timing::milliseconds;
 
 /// What is installed from the package index.
 const PACKAGES: [&str; 3] = [
-    "python-openstackclient==10.4.0",
-    "pytest==9.1.1",
-    "flake8==7.3.0",
+    "python-openstackclient==10.5.0",
+    "pytest==9.2.0",
+    "flake8==7.5.0",
 ];
 
 /// What is installed beside: a large environment.

@@ -13,7 +13,7 @@ use epcache_benches::machine;
 
 use super::Study;
 use super::conditions::{Field, Storage};
-use super::contenders::{Contender, Family, Language, Work, expected, is_right};
+use super::contenders::{Contender, Work, expected, is_right};
 use super::environments::Venv;
 use super::record::{Changes, Record};
 
@@ -72,7 +72,12 @@ const CHANGES: [(&str, Step); 8] = [
 pub(super) fn measure(study: &mut Study) -> Result<()> {
     let dists = if study.plan.quick { 20 } else { DISTS };
     let field = Field::new(&study.workshop.scratch, "changes", Storage::Disk, dists)?;
-    let contenders: Vec<Contender> = asked(&study.contenders).collect();
+    let contenders: Vec<Contender> = study
+        .contenders
+        .iter()
+        .copied()
+        .filter(Contender::answers)
+        .collect();
     for (change, step) in CHANGES {
         eprintln!("change: {change}");
         // What was compiled after an install changed the path entry, too.
@@ -103,17 +108,6 @@ pub(super) fn measure(study: &mut Study) -> Result<()> {
     Ok(())
 }
 
-/// The rejected ways in Rust, which look at what the same in Python look at; others as they are used.
-fn asked(contenders: &[Contender]) -> impl Iterator<Item = Contender> {
-    contenders.iter().copied().filter(|contender| {
-        let language = match contender.family {
-            Family::Rejected => Language::Rust,
-            _ => Language::Python,
-        };
-        contender.answers() && contender.language == language
-    })
-}
-
 /// Makes all caches fresh. Who is wrong even then says nothing about changes.
 fn prepare(
     study: &mut Study,
@@ -126,6 +120,10 @@ fn prepare(
     let right = expected(venv, field, Work::FindSmall)?;
     let mut able = Vec::new();
     for contender in contenders {
+        // Without the old one: who can't see a change believes in it even when told to build.
+        if contender.has_own_cache() {
+            contender.remove_cache(field)?;
+        }
         let fresh = contender
             .build(venv, field)
             .and_then(|()| answer(contender, venv, field));

@@ -295,6 +295,11 @@ impl Contender {
         Ok(())
     }
 
+    /// Whether nobody else builds the cache that it reads.
+    pub(crate) fn has_own_cache(&self) -> bool {
+        self.builds || self.family == Family::Rival
+    }
+
     /// Removes its cache.
     pub(crate) fn remove_cache(&self, field: &Field) -> Result<()> {
         let cache = self.cache_in(&field.caches.written);
