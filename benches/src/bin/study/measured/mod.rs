@@ -238,13 +238,10 @@ fn measure_cell(
     if cell.shared {
         field.share_caches();
     }
-    let contenders: Vec<Contender> = contenders
-        .iter()
-        .copied()
-        .filter(|contender| (cell.who)(contender))
-        .collect();
     for &work in cell.works {
-        timing::measure(venv, &field, &contenders, work, cell.measuring, results)
+        let mut able = contenders.to_vec();
+        able.retain(|contender| cell.has(contender, work));
+        timing::measure(venv, &field, &able, work, cell.measuring, results)
             .with_context(|| format!("{}, {} dists", cell.condition, cell.dists))?;
     }
     Ok(())

@@ -45,7 +45,7 @@ pub(crate) struct Cell {
     pub(crate) measuring: Measuring,
     /// Whether the caches, too, are on the slow file system.
     pub(crate) shared: bool,
-    pub(crate) who: fn(&Contender) -> bool,
+    who: fn(&Contender) -> bool,
 }
 
 /// The counts of rounds. Quick is for a test that all works, not for numbers.
@@ -55,10 +55,14 @@ pub(crate) struct Plan {
 }
 
 /// What is not measured, and why not.
-pub(crate) const LEFT_OUT: [(&str, &str); 6] = [
+pub(crate) const LEFT_OUT: [(&str, &str); 7] = [
     (
         "a group of 2,500 and all entry points in small environments",
         "10 and 100 dists have no such group, and a list of 10 says nothing",
+    ),
+    (
+        "epi with 10,000 dists, on slow file systems, and for large groups and lists",
+        "it takes more than a second for a group of 10 among 1,000: it imports what it shows",
     ),
     (
         "10,000 dists, cold, slow, on other file systems and with other Pythons",
@@ -180,6 +184,15 @@ impl Plan {
             "epcache-fast",
         ];
         !self.quick || QUICK.contains(&contender.name)
+    }
+}
+
+impl Cell {
+    /// Who takes part in a work of this cell.
+    pub(crate) fn has(&self, contender: &Contender, work: Work) -> bool {
+        let epi_too =
+            self.dists <= 1_000 && self.storage != Storage::Slow && work == Work::FindSmall;
+        (self.who)(contender) && (contender.name != "epi" || epi_too)
     }
 }
 
