@@ -16,6 +16,9 @@ was there, printing left out; the most memory that the process had; how much it 
 `--promises` prints which part of the answer is CPython's by design, as `{"order": bool,
 "shadowing": bool}`: for one kind of work, or for both.
 
+The first path entry is the directory of the scripts, as that of an installed command is. It has no
+dists.
+
 Nothing is imported here that a bare interpreter has not loaded, so that what a contender costs is
 its own. `pass.py` uses this module too.
 """

@@ -15,6 +15,9 @@ import sys
 import _contender
 import _epcache
 
+# All of it is to be had in one read; only as much memory is used as there is.
+MAX_INDEX = 16 << 20
+
 
 def find(job):
     for path_entry in sys.path:
@@ -23,8 +26,7 @@ def find(job):
             file = os.open(f"{job.cache}{path_entry}/.index", os.O_RDONLY)
         except OSError:
             continue  # no such path entry, or no dists in it
-        # As much as there is: it must not take two.
-        os.read(file, os.fstat(file).st_size)
+        os.read(file, MAX_INDEX)
         os.close(file)
     return []
 
