@@ -1,7 +1,8 @@
 """The package `entrypoints` (0.4.2, in maintenance-only mode), which has no cache.
 
 It lists `*.dist-info` before `*.egg-info`, shadows by the name as it is spelled, and only by dists
-that declare something. Values are put together again from what it takes them apart into.
+that declare something. Values are put together again from what it takes them apart into: of
+`[x,y]` that makes `[x, y]`.
 """
 
 # ruff: noqa: E402, RUF100  # the clock starts before anything is imported

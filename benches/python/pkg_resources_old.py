@@ -1,8 +1,8 @@
-"""`pkg_resources` of an old setuptools (66.1.1, the first without a deprecation warning that starts
-on 3.12 and newer), which has no cache: to import it looks at every dist.
+"""`pkg_resources` of an old setuptools (66.1.1, which starts on CPython 3.11 to 3.13 and warns of
+nothing), which has no cache: to import it looks at every dist.
 
 Of two dists of one name in a path entry it takes the newer version. Values are put together again
-from what it takes them apart into.
+from what it takes them apart into, which has several extras in any order.
 """
 
 # ruff: noqa: E402, RUF100  # the clock starts before anything is imported
