@@ -1,12 +1,15 @@
-"""What the rivals do, asked of the rivals themselves: the evidence below the table of promises in docs/benchmarks.md.
+"""What the rivals do, asked of the rivals themselves: the evidence below the table of promises in
+docs/benchmarks.md.
 
-    pip install -r benches/python/requirements-rivals.txt     # in a virtual environment outside of /tmp
-    python benches/python/rival_facts.py
+    pip install -r benches/python/requirements-rivals.txt
+    python benches/python/rival_facts.py [PATTERN]
 
-Each fact is a small experiment with an outcome that the document relies on: it is printed, and where it comes out
-otherwise, that is said and the exit status is 1. The lines of source that the document names are compared, too.
-Every question is asked in a new process, on path entries made for it (PYTHONPATH), with a cache directory of
-its own. Run as root, it shows also what is believed of another user's. It needs strace to count.
+in a virtual environment outside of /tmp. Each fact is a small experiment with an outcome that the
+document relies on: it is printed, and where it comes out otherwise, that is said and the exit
+status is 1. The lines of source that the document names are compared, too.
+Every question is asked in a new process, on path entries made for it (PYTHONPATH), with a cache
+directory of its own. Run as root, it shows also what is believed of another user's. It needs
+strace to count.
 """
 
 import json
@@ -62,6 +65,25 @@ CALLS = {
     "stevedore": 15,
     "entrypoints": 15,
     "pkg_resources": 85,
+}
+
+# Prints the name of the distribution of an entry point.
+DIST = {
+    "importlib.metadata": """
+from importlib.metadata import entry_points
+print(list(entry_points(group="g"))[0].dist.name)""",
+    "importlib_metadata": """
+from importlib_metadata import entry_points
+print(list(entry_points(group="g"))[0].dist.name)""",
+    "stevedore": """
+from stevedore import _cache
+print(_cache.get_group_all("g")[0].dist)""",
+    "entrypoints": """
+import entrypoints
+print(entrypoints.get_group_all("g")[0].distro.name)""",
+    "pkg_resources": """
+import pkg_resources
+print(next(pkg_resources.iter_entry_points("g")).dist.project_name)""",
 }
 
 # Distribution, version, module file, line, and what stands there.
@@ -139,7 +161,7 @@ class Place:
 
 
 def install(path_entry: Path, name: str, version: str, text: str | None, when: int = THEN) -> Path:
-    """Makes a distribution as an installer leaves it, with all times set; returns its metadata directory."""
+    """Makes a distribution with all times set, and returns its metadata directory."""
     directory = path_entry / f"{name}-{version}.dist-info"
     directory.mkdir(exist_ok=True)
     declared = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
@@ -158,7 +180,7 @@ def one(value: str, name: str = "plugin") -> str:
 
 
 def after_edit(place: Place, rival: str, when: int) -> object:
-    """What is answered after an entry_points.txt was replaced, as a reinstall of the same version does."""
+    """What is answered after an entry_points.txt was replaced by one with that time."""
     site = place.path_entry()
     install(site, "app", "1.0", one("old:x"))
     place.ask(rival)
@@ -193,7 +215,7 @@ def shadowed(place: Place, rival: str, first_name: str, first_text: str | None) 
 
 
 def empty_directory_first(place: Place, rival: str) -> object:
-    """What is answered where an interrupted removal left an empty metadata directory before another."""
+    """What is answered where an empty metadata directory comes before another."""
     first, second = place.path_entry("first"), place.path_entry("second")
     (first / "app-2.0.dist-info").mkdir()
     install(second, "app", "1.0", one("second:x"))
@@ -201,7 +223,7 @@ def empty_directory_first(place: Place, rival: str) -> object:
 
 
 def order(place: Place, rival: str) -> str:
-    """Whether 40 distributions of different versions, some `.egg-info`, are answered in CPython's order."""
+    """Whether 40 distributions, some of them `.egg-info`, are answered in CPython's order."""
     site = place.path_entry()
     for number in range(40):
         made = install(site, f"d{number}", f"{number}.0", one("m:x", f"n{number}"))
@@ -223,7 +245,7 @@ def odd(place: Place, rival: str, text: str) -> object:
 
 
 def operations(place: Place, rival: str) -> int:
-    """File system calls that one more distribution costs when asked again: half declare something."""
+    """File system calls that ten more distributions cost, five of which declare something."""
     counts = []
     for number in (100, 300):
         site = place.path_entry(f"site{number}")
@@ -238,7 +260,7 @@ def operations(place: Place, rival: str) -> int:
 
 
 def same_process(place: Place, rival: str) -> object:
-    """What the second question of one process is answered, after an install within one tick of the clock."""
+    """How many members of 2 a process sees that asked before the second came in the same tick."""
     site = place.path_entry()
     install(site, "app", "1.0", one("m:x"))
     late = place.root / "late"
@@ -298,11 +320,10 @@ def stevedore_names(place: Place) -> str:
     return "other names" if len(place.caches()) == 2 else "one name"
 
 
-def stevedore_dist(place: Place) -> str:
-    """What stevedore says of the distribution of an entry point."""
+def dist(place: Place, question: str) -> str:
+    """What an entry point says of its distribution."""
     install(place.path_entry(), "app", "1.0", one("m:x"))
-    code = 'from stevedore import _cache\nprint(_cache.get_group_all("g")[0].dist)'
-    return place.python(code).stdout.strip()
+    return place.python(question).stdout.strip()
 
 
 def stevedore_path(place: Place) -> object:
@@ -312,14 +333,21 @@ def stevedore_path(place: Place) -> object:
     return int(place.python(f"from stevedore import _cache\nprint(len({code}))").stdout)
 
 
-def epi_imports(place: Place) -> bool:
-    """Whether showing a group imports its members."""
+def imports(place: Place, rival: str) -> bool:
+    """Whether asking for a group imports its members."""
     site = place.path_entry()
-    install(site, "app", "1.0", one("witness.x"))
+    install(site, "app", "1.0", one("witness:x"))
     mark = place.root / "imported"
     (site / "witness.py").write_text(f"open({str(mark)!r}, 'w')\nx = 1\n")
-    place.ask("epi")
+    place.ask(rival)
     return mark.exists()
+
+
+def epi_caches(place: Place) -> int:
+    """How many files of stevedore's cache epi leaves, which finds its subcommands so."""
+    install(place.path_entry(), "app", "1.0", one("json:dumps"))
+    place.ask("epi")
+    return len(place.caches())
 
 
 def epi_lists_shadowed(place: Place) -> bool:
@@ -402,9 +430,22 @@ def facts() -> Iterator[tuple[str, object, Callable[[Place], object]]]:
     yield "stevedore: nowhere to write", right, stevedore_nowhere_to_write
     yield "stevedore: files after three installs", 3, stevedore_files_left
     yield "stevedore: file names of two installs of the same", "other names", stevedore_names
-    yield "stevedore: dist of an entry point", "None", stevedore_dist
+    for rival, question in DIST.items():
+        wanted = "None" if rival == "stevedore" else "app"
+        yield (
+            f"{rival}: dist of an entry point",
+            wanted,
+            lambda place, question=question: dist(place, question),
+        )
     yield "stevedore: members for a path that has none", 1, stevedore_path
-    yield "epi: imports what it shows", True, epi_imports
+    for rival in ASK:
+        wanted = rival == "epi"
+        yield (
+            f"{rival}: imports what is asked for",
+            wanted,
+            lambda place, rival=rival: imports(place, rival),
+        )
+    yield "epi: files of stevedore's cache", 1, epi_caches
     yield "epi: lists groups of shadowed distributions", True, epi_lists_shadowed
 
 

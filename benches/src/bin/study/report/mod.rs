@@ -1,17 +1,47 @@
 //! The document of the study, made from its records: tables, plots, and the sentences about them.
+//!
+//! `benches/templates/benchmarks.md` is the prose. What it says in numbers stands in it as
+//! placeholders (`template.rs`), which are filled in from `results.jsonl` (`data.rs`), so that the
+//! document can't differ from the data: with numbers, tables (`tables.rs`) and plots (`figures.rs`).
+//! `words.rs` knows how things are called.
 
+mod data;
+mod figures;
+mod plot;
+mod tables;
+mod template;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::fs;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+
+use data::Results;
+
+const TEMPLATE: &str = include_str!("../../../../templates/benchmarks.md");
 
 /// Writes the document and its plots into `out_dir`, from the records in `results`.
 ///
 /// # Errors
 /// The records can't be read, or a datum that the document names is not among them.
 pub(crate) fn write(results: &Path, out_dir: &Path) -> Result<()> {
-    anyhow::bail!(
-        "no report of {} is written to {} yet",
-        results.display(),
-        out_dir.display()
-    )
+    let text =
+        fs::read_to_string(results).with_context(|| format!("read {}", results.display()))?;
+    let results = Results::parse(&text)?;
+    // All of it before anything is written: a document and plots of different data are worth nothing.
+    let document = template::fill(TEMPLATE, &results)?;
+    let figures = figures::all(&results)?;
+    let directory = out_dir.join("benchmarks");
+    fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
+    for (name, svg) in figures {
+        write_file(&directory.join(format!("{name}.svg")), &svg)?;
+    }
+    write_file(&out_dir.join("benchmarks.md"), &document)
+}
+
+fn write_file(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("write {}", path.display()))
 }
