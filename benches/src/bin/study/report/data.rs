@@ -76,6 +76,8 @@ pub(super) struct Attempts {
     #[serde(alias = "kills")]
     pub(super) rounds: u32,
     pub(super) processes: Option<u32>,
+    /// Kills that came before the build was done.
+    pub(super) in_time: Option<u32>,
     /// Answers that were not those of `importlib.metadata`.
     pub(super) wrong: u32,
     /// Processes that ended with an error.

@@ -1,8 +1,8 @@
 //! The plots of the document: which of the results each of them shows.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
-use super::data::{Case, Field, Results};
+use super::data::{Application, Case, Field, Results};
 use super::plot::{Bar, Point, Series, bars, dots, lines};
 use super::words;
 
@@ -137,6 +137,8 @@ fn conditions(results: &Results) -> Result<String> {
     let cases = results.cases();
     let mut shown: Vec<&str> = cases
         .iter()
+        // Where only some were measured, lines would end in the middle.
+        .filter(|case| point(results, **case, "stevedore").is_some())
         .filter(|case| **case == find(results, DISTS, case.condition))
         .map(|case| case.condition)
         .collect();
@@ -173,40 +175,44 @@ fn compared(results: &Results, cases: &[Case<'_>]) -> Vec<Series> {
         .collect()
 }
 
-/// What of the start of a real program finding entry points is.
+/// What of the start of a real program finding entry points is, as it is and served by epcache.
 fn applications(results: &Results) -> Result<String> {
     let mut rows = Vec::new();
-    for one in &results.applications {
-        let Some(plain) = results.applications.iter().find(|plain| {
-            (&plain.name, &plain.condition, plain.way.as_str())
-                == (&one.name, &one.condition, "plain")
-        }) else {
-            continue;
-        };
-        let whole = plain.wall_ms.median;
-        let known = [one.pass_ms.or(plain.pass_ms), one.entry_points_ms];
-        let [pass, entry_points] = known.map(|part| part.unwrap_or(0.0) / whole);
-        let rest = (one.wall_ms.median / whole - pass - entry_points).max(0.0);
-        rows.push(Bar {
-            name: format!(
-                "{}, {}, {}",
-                one.name,
-                words::condition(&one.condition),
-                match one.way.as_str() {
-                    "plain" => "as it is".to_owned(),
-                    way => words::plain_contender(way),
-                }
-            ),
-            parts: vec![pass, entry_points, rest],
-            note: words::milliseconds(one.wall_ms.median),
-        });
+    let of_way = |way: &'static str| {
+        results
+            .applications
+            .iter()
+            .filter(move |one| one.way == way)
+    };
+    for plain in of_way("plain") {
+        let name = format!("{}, {}", plain.name, words::condition(&plain.condition));
+        rows.push(bar(name, plain, plain));
+        let served = of_way("epcache-exact")
+            .find(|one| (&one.name, &one.condition) == (&plain.name, &plain.condition));
+        if let Some(served) = served {
+            rows.push(bar("with epcache".to_owned(), served, plain));
+        }
     }
+    ensure!(!rows.is_empty(), "there is nothing to plot");
     let parts = [
         "interpreter",
         "entry points",
         "all else: imports, its own work",
     ];
     bars("What real programs spend their start on", &parts, &rows)
+}
+
+/// A program's start in parts, as shares of what it takes as it is.
+fn bar(name: String, one: &Application, plain: &Application) -> Bar {
+    let whole = plain.wall_ms.median;
+    let known = [one.pass_ms.or(plain.pass_ms), one.entry_points_ms];
+    let [pass, entry_points] = known.map(|part| part.unwrap_or(0.0) / whole);
+    let rest = (one.wall_ms.median / whole - pass - entry_points).max(0.0);
+    Bar {
+        name,
+        parts: vec![pass, entry_points, rest],
+        note: words::milliseconds(one.wall_ms.median),
+    }
 }
 
 /// The work of most plots, in the main Python.

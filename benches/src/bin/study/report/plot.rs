@@ -32,12 +32,12 @@ const COLOURS: [RGBColor; 6] = [
 ];
 
 const FONT: &str = "sans-serif";
-const TEXT_SIZE: i32 = 14;
-const TITLE_SIZE: i32 = 16;
+const TEXT_SIZE: i32 = 16;
+const TITLE_SIZE: i32 = 18;
 /// Two lines of text that are nearer than this can't be read.
 const LINE_HEIGHT: i32 = 17;
 /// Roughly: an SVG's font is known to its viewer only.
-const CHARACTER_WIDTH: f64 = 7.2;
+const CHARACTER_WIDTH: f64 = 7.4;
 
 const WIDTH: i32 = 860;
 const ROW_HEIGHT: i32 = 24;

@@ -4,11 +4,11 @@
 //! |---|---|
 //! | `by-dists FIELD LANGUAGE WORK CONDITION` | numbers of dists |
 //! | `by-condition FIELD LANGUAGE WORK DISTS` | conditions |
-//! | `by-work FIELD LANGUAGE DISTS CONDITION` | works |
+//! | `by-work FIELD LANGUAGE DISTS CONDITION WORK…` | these works |
 //! | `by-python FIELD LANGUAGE WORK DISTS CONDITION` | versions of Python |
 //! | `all LANGUAGE WORK DISTS CONDITION` | all that was measured |
 //! | `floor CONDITION…` | how many times the floor the reader of epcache takes, by numbers of dists |
-//! | `behind` | where epcache is slower than a contender, one case a line |
+//! | `behind` | where a contender is faster than epcache, one case a line |
 //! | `together`, `killed`, `applications`, `left-out` | what these parts recorded |
 //! | `changes LANGUAGE` | kinds of change |
 //!
@@ -63,12 +63,9 @@ pub(super) fn table(name: &str, arguments: &[&str], results: &Results) -> Result
             });
             by_column(results, &start, columns.collect())
         }
-        ("by-work", [field, language, dists, condition]) => {
+        ("by-work", [field, language, dists, condition, works @ ..]) => {
             let start = Start::new(field, case(results, &[language, "", dists, condition])?)?;
-            let cases = results.cases();
-            let mut works = cases.iter().map(|case| case.work).collect();
-            words::works_in_order(&mut works);
-            let columns = works.into_iter().map(|work| {
+            let columns = works.iter().map(|work| {
                 let heading = words::work(work).to_owned();
                 (heading, Case { work, ..start.case })
             });
@@ -91,8 +88,16 @@ pub(super) fn table(name: &str, arguments: &[&str], results: &Results) -> Result
         ("all", arguments) => all(results, case(results, arguments)?),
         ("floor", conditions) => floor(results, conditions),
         ("behind", []) => return behind(results),
-        ("together", []) => attempts(&results.together, "builds at once", true),
-        ("killed", []) => attempts(&results.killed, "kills", false),
+        ("together", []) => attempts(
+            &results.together,
+            "rounds",
+            ("processes", |one| one.processes),
+        ),
+        ("killed", []) => attempts(
+            &results.killed,
+            "kills",
+            ("before the end", |one| one.in_time),
+        ),
         ("changes", [language]) => changes(results, language),
         ("applications", []) => applications(results),
         ("left-out", []) => left_out(results),
@@ -218,7 +223,9 @@ fn all(results: &Results, case: Case<'_>) -> Table {
     for contender in contenders(results) {
         let above = results.spread(Field::Above, case, contender);
         let ratio = match (none, above) {
-            (Some(none), Some(above)) if above.median > 0.0 && contender != "none" => {
+            (Some(none), Some(above))
+                if above.median > 0.0 && !["none", "floor"].contains(&contender) =>
+            {
                 format!("{}x", words::ratio(none.median / above.median))
             }
             _ => NOTHING.to_owned(),
@@ -271,45 +278,47 @@ fn floor(results: &Results, conditions: &[&str]) -> Table {
     table
 }
 
-/// Where a contender is faster than epcache in its default mode (in mode `fast` where only that was
-/// measured), by more than the quartiles of both.
+/// The cases in which somebody is faster than epcache in its default mode, by more than the
+/// quartiles of both, and who.
 fn behind(results: &Results) -> Result<String> {
-    let mut table = Table::new(["epcache, ms", "faster", "ms"]);
+    let [exact, fast] = MODES;
+    let mut table = Table::new(["`exact`, ms", "`fast`, ms", "faster than `exact`, ms"]);
+    let mut compared = false;
     for case in results.cases() {
         let spread = |contender| results.spread(Field::Above, case, contender);
-        let Some((mode, ours)) = MODES
-            .into_iter()
-            .find_map(|mode| Some((mode, spread(mode)?)))
-        else {
+        let Some(ours) = spread(exact) else {
             continue;
         };
-        for contender in contenders(results) {
-            let is_one_of_ours = contender.starts_with("epcache-");
-            if is_one_of_ours || ["pass", "floor"].contains(&contender) {
-                continue;
-            }
-            let Some(theirs) = spread(contender).filter(|theirs| theirs.q3 < ours.q1) else {
-                continue;
-            };
-            let name = format!(
-                "{}, {}, {} dists, {}, {}",
-                in_which(case, results),
-                words::work(case.work),
-                words::grouped(f64::from(case.dists)),
-                words::condition(case.condition),
-                words::contender(mode)
-            );
-            let cells = vec![
-                with_quartiles(ours),
-                words::contender(contender).to_owned(),
-                with_quartiles(theirs),
-            ];
-            table.row(&name, cells);
+        compared = true;
+        let faster: Vec<String> = contenders(results)
+            .into_iter()
+            .filter(|contender| {
+                !contender.starts_with("epcache-") && !["pass", "floor"].contains(contender)
+            })
+            .filter_map(|contender| Some((contender, spread(contender)?)))
+            .filter(|(_, theirs)| theirs.q3 < ours.q1)
+            .map(|(contender, theirs)| {
+                let name = words::contender(contender);
+                format!("{name}: {}", words::number(theirs.median))
+            })
+            .collect();
+        if faster.is_empty() {
+            continue;
         }
+        let name = format!(
+            "{}, {}, {} dists, {}",
+            in_which(case, results),
+            words::work(case.work),
+            words::grouped(f64::from(case.dists)),
+            words::condition(case.condition),
+        );
+        let cells = vec![
+            with_quartiles(ours),
+            cell(results, Field::Above, case, fast),
+            faster.join("; "),
+        ];
+        table.row(&name, cells);
     }
-    let compared = MODES
-        .iter()
-        .any(|mode| results.times.iter().any(|time| time.contender == *mode));
     ensure!(compared, "epcache was not measured");
     if table.rows.is_empty() {
         return Ok("Nowhere.".to_owned());
@@ -327,30 +336,27 @@ fn in_which(case: Case<'_>, results: &Results) -> String {
     }
 }
 
-fn attempts(of: &[Attempts], what: &str, with_processes: bool) -> Table {
-    let mut headings = vec![what, "wrong answers", "failures"];
-    if with_processes {
-        headings.insert(1, "processes each");
-    }
-    let mut table = Table::new(headings);
+/// What was tried by each contender that took part, and how often it went wrong. `extra` is one more
+/// column.
+fn attempts(of: &[Attempts], what: &str, extra: (&str, fn(&Attempts) -> Option<u32>)) -> Table {
+    let mut table = Table::new([what, extra.0, "wrong answers", "failures"]);
     let mut contenders = of.iter().map(|one| one.contender.as_str()).collect();
     words::contenders_in_order(&mut contenders);
     for contender in contenders {
         for one in of.iter().filter(|one| one.contender == contender) {
-            let mut cells = vec![one.rounds, one.wrong, one.failed]
-                .into_iter()
-                .map(|count| words::grouped(f64::from(count)))
-                .collect::<Vec<_>>();
-            if with_processes {
-                let processes = one.processes.map(|count| count.to_string());
-                cells.insert(1, processes.unwrap_or(NOTHING.to_owned()));
-            }
-            let name = format!(
-                "{}, {}",
-                words::contender(contender),
-                words::language(&one.language)
+            let counts = [
+                Some(one.rounds),
+                extra.1(one),
+                Some(one.wrong),
+                Some(one.failed),
+            ];
+            let cells =
+                counts.map(|count| count.map_or(NOTHING.to_owned(), |count| count.to_string()));
+            let language = words::language(&one.language);
+            table.row(
+                &format!("{}, {language}", words::contender(contender)),
+                cells.to_vec(),
             );
-            table.row(&name, cells);
         }
     }
     table
@@ -439,7 +445,7 @@ fn applications(results: &Results) -> Table {
             known(entry_points),
             share,
         ]);
-        let name = format!("`{}`, {}", one.name, words::condition(&one.condition));
+        let name = format!("{}, {}", one.name, words::condition(&one.condition));
         table.row(&name, cells);
     }
     table

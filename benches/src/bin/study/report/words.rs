@@ -26,7 +26,7 @@ const CONTENDERS: [(&str, &str); 21] = [
     ("epi", "epi"),
 ];
 
-/// The works in the order of the tables.
+/// The works.
 const WORKS: [(&str, &str); 6] = [
     ("find-10", "find a group of 10"),
     ("find-2500", "find a group of 2,500"),
@@ -75,11 +75,6 @@ pub(super) fn condition(id: &str) -> &str {
 /// Puts contenders, each once, into the order of the document.
 pub(super) fn contenders_in_order(ids: &mut Vec<&str>) {
     in_order(&CONTENDERS, ids);
-}
-
-/// Puts works, each once, into the order of the document.
-pub(super) fn works_in_order(ids: &mut Vec<&str>) {
-    in_order(&WORKS, ids);
 }
 
 /// Puts conditions, each once, into the order of the document.
