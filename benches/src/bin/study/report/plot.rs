@@ -80,7 +80,7 @@ pub(super) fn dots(title: &str, axis: &str, rows: &[String], series: &[Series]) 
         let y = |row: usize| TOP + ROW_HEIGHT * i32::try_from(row).unwrap_or(0) + ROW_HEIGHT / 2;
         for decade in scale.marks() {
             let x = scale.pixel(decade);
-            line(area, [(x, TOP), (x, height - BOTTOM)], &INK.mix(0.2))?;
+            line(area, [(x, TOP), (x, height - BOTTOM)], INK.mix(0.2))?;
             text(
                 area,
                 &mark(decade),
@@ -107,7 +107,7 @@ pub(super) fn dots(title: &str, axis: &str, rows: &[String], series: &[Series]) 
             line(
                 area,
                 [(left, y(row)), (WIDTH - RIGHT, y(row))],
-                &INK.mix(0.1),
+                INK.mix(0.1),
             )?;
         }
         let mut names = Vec::new();
@@ -170,7 +170,7 @@ pub(super) fn lines(
         )?;
         for decade in scale.marks() {
             let y = scale.pixel(decade);
-            line(area, [(LEFT, y), (right - 10, y)], &INK.mix(0.2))?;
+            line(area, [(LEFT, y), (right - 10, y)], INK.mix(0.2))?;
             text(
                 area,
                 &mark(decade),
