@@ -32,7 +32,10 @@ const DISTS: usize = 1_000;
 /// As late as a network nearby.
 const DELAY: Duration = Duration::from_micros(500);
 
-/// Runs in which the time spent in asking is told.
+/// Behind it, where a start takes long and each as long as the one before.
+const SLOW_ROUNDS: usize = 2;
+
+/// Runs in which the time spent in asking is told; behind the slow file system it is one.
 const TELLING_RUNS: usize = 3;
 
 /// See there.
@@ -107,7 +110,7 @@ pub(super) fn measure(study: &mut Study) -> Result<()> {
     }
     match &study.no_mounts {
         None => {
-            let slow = twins.measure_slow(rounds.min(3))?;
+            let slow = twins.measure_slow(rounds.min(SLOW_ROUNDS))?;
             study.results.put(slow)
         }
         Some(why) => study.results.leave_out("applications, slow", &why.clone()),
@@ -200,6 +203,8 @@ impl Twins {
         let mut command = self.command(application, served);
         let output = command
             .env("PYTHONPATH", &self.asking)
+            // The program's own directory is not in the cache: it must not be refreshed for that.
+            .env("EPCACHE_ON_STALE", "ignore")
             .stdin(std::process::Stdio::null())
             .output()
             .context("start an application")?;
@@ -240,7 +245,11 @@ impl Twins {
         let mut records = Vec::new();
         for (&(application, served), walls) in each.iter().zip(&walls) {
             let mut asking = Vec::new();
-            for _ in 0..TELLING_RUNS.min(rounds) {
+            let runs = match condition {
+                Condition::Slow => 1,
+                Condition::Warm | Condition::Cold => TELLING_RUNS.min(rounds),
+            };
+            for _ in 0..runs {
                 before()?;
                 asking.push(self.asking(application, served)?);
             }

@@ -142,8 +142,10 @@ fn run_rounds(
     work: Work,
     measuring: Measuring,
 ) -> Result<()> {
-    // The first round compiles and reads what will be in memory later, and does not count.
-    for round in 0..=measuring.rounds {
+    // Round 0 reads what will be in memory later, and does not count. It is not needed where nothing
+    // stays in memory, and takes long there.
+    let first = usize::from(measuring.cold || !measuring.delay.is_zero());
+    for round in first..=measuring.rounds {
         if work == Work::Rebuild {
             field.install_one(round)?;
             venv.let_stamps_age()?;
