@@ -13,9 +13,10 @@ use epcache_benches::machine;
 
 use super::Study;
 use super::conditions::{Field, Storage};
-use super::contenders::{Contender, Work, expected, is_right};
+use super::contenders::{Contender, expected};
 use super::environments::Venv;
 use super::record::{Changes, Record};
+use super::work::{Work, is_right};
 
 /// Beside the distribution that changes.
 const DISTS: usize = 100;

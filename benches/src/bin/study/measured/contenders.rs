@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
-use epcache_benches::environment::{LARGE_GROUP, SMALL_GROUP};
 use epcache_benches::machine;
 use serde::Deserialize;
 
 use super::conditions::Field;
 use super::environments::Venv;
 use super::run;
+use super::work::Work;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Language {
@@ -57,45 +57,6 @@ pub(crate) struct Contender {
     cache: Option<&'static str>,
     /// Whether it is the one to build that cache.
     pub(crate) builds: bool,
-}
-
-/// What a contender is asked to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Work {
-    FindSmall,
-    FindLarge,
-    List,
-    FirstBuild,
-    Rebuild,
-    Nothing,
-}
-
-impl Work {
-    /// As in the records.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Work::FindSmall => "find-10",
-            Work::FindLarge => "find-2500",
-            Work::List => "list",
-            Work::FirstBuild => "first-build",
-            Work::Rebuild => "rebuild",
-            Work::Nothing => "nothing",
-        }
-    }
-
-    pub(crate) fn is_build(self) -> bool {
-        matches!(self, Work::FirstBuild | Work::Rebuild | Work::Nothing)
-    }
-
-    /// The words on a contender's command line.
-    fn words(self) -> &'static [&'static str] {
-        match self {
-            Work::FindSmall => &["find", "--group", SMALL_GROUP],
-            Work::FindLarge => &["find", "--group", LARGE_GROUP],
-            Work::List => &["list"],
-            Work::FirstBuild | Work::Rebuild | Work::Nothing => &["build"],
-        }
-    }
 }
 
 /// The rejected ways: format and what one file is of, and epcache's own mirror files alone.
@@ -338,14 +299,4 @@ pub(crate) fn expected(venv: &Venv, field: &Field, work: Work) -> Result<String>
         ..simple(Language::Python, Family::None, "none")
     };
     none.answer(venv, field, work)
-}
-
-/// Whether an answer is the right one, in its order too if that was promised.
-pub(crate) fn is_right(answer: &str, expected: &str, order: bool) -> bool {
-    let sorted = |text: &str| {
-        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-        lines.sort_unstable();
-        lines
-    };
-    answer == expected || (!order && sorted(answer) == sorted(expected))
 }

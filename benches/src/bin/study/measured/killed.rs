@@ -6,9 +6,10 @@ use anyhow::Result;
 
 use super::Study;
 use super::conditions::{Field, Storage};
-use super::contenders::{Contender, Family, Language, Work, expected, is_right};
+use super::contenders::{Contender, Family, Language, expected};
 use super::record::{Killed, Record};
 use super::run;
+use super::work::{Work, is_right};
 
 /// Builds whose median says how long one takes.
 const BUILDS: usize = 3;

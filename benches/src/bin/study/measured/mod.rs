@@ -16,6 +16,7 @@ mod record;
 mod run;
 mod timing;
 mod together;
+mod work;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

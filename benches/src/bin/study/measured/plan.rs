@@ -7,8 +7,9 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use super::conditions::Storage;
-use super::contenders::{Contender, Family, Language, Work};
+use super::contenders::{Contender, Family, Language};
 use super::timing::Measuring;
+use super::work::Work;
 
 /// What can be measured alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

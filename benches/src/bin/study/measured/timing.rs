@@ -6,10 +6,11 @@ use anyhow::{Context as _, Result};
 use epcache_benches::measure::shuffled;
 
 use super::conditions::Field;
-use super::contenders::{Contender, Family, Language, Work, expected, is_right};
+use super::contenders::{Contender, Family, Language, expected};
 use super::environments::Venv;
 use super::record::{Quartiles, Record, Results, Time, rounded};
 use super::run::{self, Ran};
+use super::work::{Work, is_right};
 
 /// The number of the distribution that is installed to count calls.
 const NOT_A_ROUND: usize = 999;

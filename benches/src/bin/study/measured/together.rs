@@ -4,10 +4,11 @@ use anyhow::{Context as _, Result};
 
 use super::Study;
 use super::conditions::{Field, Storage};
-use super::contenders::{Contender, Work, expected, is_right};
+use super::contenders::{Contender, expected};
 use super::killed::contestants;
 use super::record::{Record, Together};
 use super::run;
+use super::work::{Work, is_right};
 
 const PROCESSES: usize = 8;
 
