@@ -81,8 +81,6 @@ pub(super) fn measure(study: &mut Study) -> Result<()> {
         .collect();
     for (change, step) in CHANGES {
         eprintln!("change: {change}");
-        // What was compiled after an install changed the path entry, too.
-        study.venv.compile()?;
         let able = prepare(study, &field, &contenders, change)?;
         let venv = &study.venv;
         step.run(venv)
