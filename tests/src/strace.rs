@@ -102,6 +102,11 @@ pub fn trace(command: &Command, expression: &str) -> (Output, Vec<Call>) {
     (output, parse(&String::from_utf8_lossy(&text)))
 }
 
+/// The same, each call of that `name` a millisecond late, as on a file system that is far away.
+pub fn trace_where_slow(command: &Command, name: &str) -> (Output, Vec<Call>) {
+    trace(command, &format!("inject={name}:delay_enter=1000"))
+}
+
 /// Runs a command and kills it as it enters the `nth` call of that name (per thread), which is then not made.
 pub fn kill_at(command: &Command, name: &str, nth: usize) -> Output {
     let inject = format!("inject={name}:signal=SIGKILL:when={nth}");

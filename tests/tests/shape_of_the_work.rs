@@ -138,6 +138,35 @@ fn a_query_of_a_fresh_index_does_the_same_for_10_as_for_10_000_dists_but_for_one
     }
 }
 
+/// Threads that wait for a `stat` at the same time, beside the one that waited for the first ones.
+const THREADS: usize = 16;
+
+#[test]
+fn where_a_stat_is_waited_for_many_are_made_at_once() {
+    if let Err(reason) = strace::available() {
+        missing(&format!("counting threads: {reason}"));
+        return;
+    }
+    let scratch = Scratch::new();
+    let size = 500;
+    let path_entry = path_entry_of(&scratch, size);
+    scratch.sync(&[&path_entry]);
+    let mut query = scratch.command("query", &[&path_entry]);
+    query.args([GROUP, "--mode", "exact", "--format", "json"]);
+    let (output, calls) = strace::trace_where_slow(&query, "statx");
+    assert_eq!(
+        epcache_tests::environment::parse_json(&output.stdout).len(),
+        MEMBERS
+    );
+    let stats = calls
+        .iter()
+        .filter(|call| call.is_stat() && call.touches(".dist-info"));
+    let threads: Vec<u32> = stats.map(|call| call.thread).collect();
+    assert_eq!(threads.len(), size, "one for each");
+    let distinct: std::collections::BTreeSet<_> = threads.into_iter().collect();
+    assert_eq!(distinct.len(), THREADS + 1);
+}
+
 #[test]
 fn a_query_that_finds_nothing_in_a_fresh_index_opens_no_more_files() {
     if let Err(reason) = strace::available() {

@@ -1,6 +1,7 @@
 //! Which view answers for a path entry: a fresh index, a stale one repaired, what is vouched for, or
 //! the source.
 
+use super::checked::which_hold;
 use super::view::{Backed, Basis, View, nothing, source};
 use super::{Cache, Mode};
 use crate::dist;
@@ -256,14 +257,11 @@ impl<'r> Candidate<'r> {
         unchecked: bool,
         path_entry: &PathEntry,
     ) -> Self {
-        let mut below = Below::new(path_entry);
-        let holds = |number: usize| {
-            index.is_here(number) && (unchecked || index.dist(number).holds(&mut below))
-        };
-        let holds = if unchanged {
-            (0..index.len()).map(holds).collect()
-        } else {
-            Vec::new()
+        let dists: Vec<usize> = (0..index.len()).collect();
+        let holds = match (unchanged, unchecked) {
+            (false, _) => Vec::new(),
+            (true, true) => dists.iter().map(|&number| index.is_here(number)).collect(),
+            (true, false) => which_hold(&index, &dists, path_entry),
         };
         Self {
             root,
@@ -347,12 +345,20 @@ impl<'r> Candidate<'r> {
         let known: HashMap<_, _> = known
             .map(|(number, dist)| (dist.metadata_dir(), number))
             .collect();
-        let mut below = Below::new(path_entry);
-        let mut backed = |name: &OsString| match known.get(OsStr::new(name)) {
-            Some(&number) if self.index.dist(number).holds(&mut below) => Backed::Indexed(number),
+        let number_of = |name: &OsString| known.get(OsStr::new(name)).copied();
+        let again: Vec<usize> = contents.dists().iter().filter_map(number_of).collect();
+        let mut holds = vec![false; self.index.len()];
+        for (number, held) in again
+            .iter()
+            .zip(which_hold(&self.index, &again, path_entry))
+        {
+            holds[*number] = held;
+        }
+        let backed = |name: &OsString| match number_of(name) {
+            Some(number) if holds[number] => Backed::Indexed(number),
             _ => Backed::Read(Box::new(contents.read(path_entry, name))),
         };
-        Ok(contents.dists().iter().map(&mut backed).collect())
+        Ok(contents.dists().iter().map(backed).collect())
     }
 }
 

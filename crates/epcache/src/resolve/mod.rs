@@ -6,6 +6,7 @@
 //! there, across all of them: the first dist of a normalized name wins, also when it declares
 //! nothing.
 
+mod checked;
 mod choose;
 mod mode;
 mod shadowing;
