@@ -298,8 +298,8 @@ def _text(declared: "Declared") -> str:
 
 
 # Who asks for more groups (cliff's programs ask for hundreds) is answered from all that there are;
-# to get all takes as long as to get some five of a thousand dists.
-_FEW_GROUPS = 4
+# to get all takes as long as to get some four of a thousand dists.
+_FEW_GROUPS = 2
 
 
 class _Stevedore:
