@@ -968,6 +968,11 @@ fn builds_beside_each_other_do_not_share_what_the_build_policy_writes() {
     let spec = two_packages("", "", EACH);
     let other = spec.replace("Name: main", "Name: other");
     let top = scratch.join("top");
+    // Two rpmbuilds that make one of these at the same moment fail: rpm takes it for an error that
+    // what it did not find a moment ago is there.
+    for directory in ["BUILD", "BUILDROOT", "RPMS/noarch", "SRPMS"] {
+        fs::create_dir_all(top.join(directory)).unwrap();
+    }
     let build = |spec, home, options: &[&str]| {
         let surroundings = Surroundings {
             home,
