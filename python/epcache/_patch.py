@@ -297,8 +297,9 @@ def _text(declared: "Declared") -> str:
 # --- stevedore ------------------------------------------------------------------------------------
 
 
-# Who asks for more groups (cliff's programs ask for hundreds) is answered from all that there are;
-# to get all takes as long as to get some four of a thousand dists.
+# Who asks for more groups than these is given all that there are, which takes as long as some four
+# groups of a thousand dists: a program that asks for a third mostly asks for many (cliff's ask for
+# hundreds).
 _FEW_GROUPS = 2
 
 

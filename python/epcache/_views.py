@@ -163,20 +163,16 @@ def repaired(
         if isinstance(listed, View):
             return listed
         order = _source.in_order(listed)
+        changed = index.changed(path_entry)
     else:
         order = [_metadata_dir(line) for line in lines]
     read = _reader(cache, path_entry)
     known = {line[2]: number for number, line in enumerate(lines) if line[0] == "dist"}
-    gone = frozenset(changed or ())
+    other = frozenset(changed)
 
     def backing(metadata_dir: str) -> "Backing":
         number = known.get(metadata_dir)
-        if number is None or number in gone:
-            return read(metadata_dir)
-        path = os.path.join(path_entry, metadata_dir)
-        if changed is None and not holds(path, lines[number][3:]):
-            return read(metadata_dir)
-        return number
+        return read(metadata_dir) if number is None or number in other else number
 
     return MixedView(path_entry, index, [(name, backing(name)) for name in order])
 

@@ -8,7 +8,7 @@
     reason = "a step of a test that fails is the test's failure"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -151,20 +151,54 @@ fn where_a_stat_is_waited_for_many_are_made_at_once() {
     let size = 500;
     let path_entry = path_entry_of(&scratch, size);
     scratch.sync(&[&path_entry]);
-    let mut query = scratch.command("query", &[&path_entry]);
+    let stats = stats_where_slow(&scratch, &path_entry);
+    assert_eq!(stats.len(), size, "one for each");
+    let threads: BTreeSet<u32> = stats.iter().map(|call| call.thread).collect();
+    assert_eq!(threads.len(), THREADS + 1);
+    // strace says so of a call during which another one began or ended.
+    let beside = |call: &&Call| call.text.contains("<unfinished ...>");
+    let beside = stats.iter().filter(beside).count();
+    assert!(beside > size / 2, "{beside} of {size} beside another");
+}
+
+#[test]
+fn of_many_stats_at_once_each_is_of_its_own_distribution() {
+    if let Err(reason) = strace::available() {
+        missing(&format!("delaying system calls: {reason}"));
+        return;
+    }
+    let scratch = Scratch::new();
+    let path_entry = path_entry_of(&scratch, 200);
+    scratch.sync(&[&path_entry]);
+    let declare = |number: usize| {
+        let dist = path_entry.join(format!("dist{number}-1.0.dist-info"));
+        fs::create_dir_all(&dist).unwrap();
+        let text = format!("[{GROUP}]\nedited{number} = module:main\n");
+        fs::write(dist.join("entry_points.txt"), text).unwrap();
+    };
+    for number in [3, 40, 41, 77, 150, 199] {
+        declare(number);
+        stats_where_slow(&scratch, &path_entry);
+    }
+    // Now the path entry is changed, too, and listed again.
+    declare(1000);
+    fs::remove_dir_all(path_entry.join("dist8-1.0.dist-info")).unwrap();
+    stats_where_slow(&scratch, &path_entry);
+}
+
+/// The `stat`s of distributions in a query that waits for each; its answer is compared with CPython's.
+fn stats_where_slow(scratch: &Scratch, path_entry: &Path) -> Vec<Call> {
+    let mut query = scratch.command("query", &[path_entry]);
     query.args([GROUP, "--mode", "exact", "--format", "json"]);
-    let (output, calls) = strace::trace_where_slow(&query, "statx");
+    let (output, mut calls) = strace::trace_where_slow(&query, "statx");
+    let mut expected = judge::entry_points(&[path_entry]);
+    expected.retain(|entry| entry.group == GROUP);
     assert_eq!(
-        epcache_tests::environment::parse_json(&output.stdout).len(),
-        MEMBERS
+        epcache_tests::environment::parse_json(&output.stdout),
+        expected
     );
-    let stats = calls
-        .iter()
-        .filter(|call| call.is_stat() && call.touches(".dist-info"));
-    let threads: Vec<u32> = stats.map(|call| call.thread).collect();
-    assert_eq!(threads.len(), size, "one for each");
-    let distinct: std::collections::BTreeSet<_> = threads.into_iter().collect();
-    assert_eq!(distinct.len(), THREADS + 1);
+    calls.retain(|call| call.is_stat() && call.touches(".dist-info"));
+    calls
 }
 
 #[test]

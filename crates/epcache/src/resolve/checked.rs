@@ -7,7 +7,9 @@
 use crate::index::Index;
 use crate::path_entry::PathEntry;
 use crate::scan::Below;
-use std::thread;
+use std::io;
+use std::panic::resume_unwind;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 /// So many are looked at one after the other, which tells whether they are waited for.
@@ -19,9 +21,16 @@ const SLOW_STAT: Duration = Duration::from_micros(100);
 /// So many are waited for at once: about as many as network file systems ask a server in parallel.
 const THREADS: usize = 16;
 
+/// The stack of a thread, in bytes: a `stat` needs little, and where memory is limited sixteen times
+/// the usual two megabytes may be too much.
+const STACK: usize = 256 << 10;
+
 /// Whether all checks of each of these dists of an index hold.
 pub(super) fn which_hold(index: &Index, dists: &[usize], path_entry: &PathEntry) -> Vec<bool> {
-    let (probed, rest) = dists.split_at(dists.len().min(PROBED));
+    if dists.len() <= 2 * PROBED {
+        return one_by_one(index, dists, path_entry);
+    }
+    let (probed, rest) = dists.split_at(PROBED);
     let began = Instant::now();
     let mut holds = one_by_one(index, probed, path_entry);
     let is_slow = began.elapsed() >= SLOW_STAT * PROBED as u32;
@@ -43,13 +52,15 @@ fn in_parallel(index: &Index, dists: &[usize], path_entry: &PathEntry) -> Vec<bo
     thread::scope(|scope| {
         let start = |part| {
             let work = move || one_by_one(index, part, path_entry);
-            (part, thread::Builder::new().spawn_scoped(scope, work).ok())
+            let builder = thread::Builder::new().stack_size(STACK);
+            (part, builder.spawn_scoped(scope, work))
         };
+        // All are started before the first is waited for.
         let started: Vec<_> = dists.chunks(size).map(start).collect();
-        let finish = |(part, thread): (_, Option<thread::ScopedJoinHandle<'_, _>>)| {
+        let finish = |(part, thread): (_, io::Result<ScopedJoinHandle<'_, _>>)| match thread {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
             // What no thread was to be had for is done here.
-            let done = thread.and_then(|thread| thread.join().ok());
-            done.unwrap_or_else(|| one_by_one(index, part, path_entry))
+            Err(_) => one_by_one(index, part, path_entry),
         };
         started.into_iter().flat_map(finish).collect()
     })
