@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use epcache::EntryPoint;
 
 use crate::format::Format;
 use crate::job::Job;
-use crate::record::{Names, Record, file_for, keep_only};
+use crate::record::{Names, Record, file_for, keep_only, stamps};
 use crate::scan::{self, Dist};
 
 /// Of what one file is.
@@ -38,10 +38,10 @@ pub(crate) fn answer(job: &Job, format: Format, layout: Layout) -> Result<Vec<En
     match layout {
         Layout::SysPath => {
             let file = file_of(job, format, &job.path);
-            let record = format.record(job, &file, &job.path, || {
+            let record = format.record(job, &file, stamps(&job.path), || {
                 let mut all = Vec::new();
                 for path_entry in &job.path {
-                    all.extend(scan::read_all(path_entry, &mut taken)?);
+                    all.extend(scan::read_all(path_entry, &mut taken, scan::every)?);
                 }
                 // Who is shadowed is known; nobody will ask for names.
                 let points = all.into_iter().flat_map(|dist| dist.points).collect();
@@ -51,15 +51,16 @@ pub(crate) fn answer(job: &Job, format: Format, layout: Layout) -> Result<Vec<En
             found.extend(record.rows.into_iter().map(|(_, point)| point));
         }
         Layout::PathEntry => {
-            let mut records = Vec::new();
-            for path_entry in &job.path {
-                let path = std::slice::from_ref(path_entry);
-                let file = file_of(job, format, path);
-                records.push(format.record(job, &file, path, || {
-                    scan::read_all(path_entry, &mut HashSet::new())
-                })?);
-            }
-            found = not_shadowed(records);
+            let cached = |path_entry| of_path_entry(job, format, path_entry);
+            let records = job.path.iter().map(cached).collect::<Result<_>>()?;
+            found = match not_shadowed(records) {
+                Some(found) => found,
+                None => {
+                    let built = |path_entry| built_for(job, format, path_entry);
+                    let records = job.path.iter().map(built).collect::<Result<_>>()?;
+                    not_shadowed(records).context("what was just read has no names")?
+                }
+            };
         }
         Layout::Dist => {
             for path_entry in &job.path {
@@ -69,7 +70,7 @@ pub(crate) fn answer(job: &Job, format: Format, layout: Layout) -> Result<Vec<En
             }
         }
     }
-    found.retain(|point| job.group.as_ref().is_none_or(|group| *group == point.group));
+    found.retain(|point| job.wants(&point.group));
     Ok(found)
 }
 
@@ -78,22 +79,40 @@ fn file_of(job: &Job, format: Format, paths: &[OsString]) -> PathBuf {
     job.cache.join(&job.strategy).join(name)
 }
 
-/// The entry points of the dists that no dist of an earlier record shadows.
-fn not_shadowed(records: Vec<Record>) -> Vec<EntryPoint> {
+/// What the file of a path entry says; if it is stale, what the sources say.
+fn of_path_entry(job: &Job, format: Format, path_entry: &OsString) -> Result<Record> {
+    let path = std::slice::from_ref(path_entry);
+    let file = file_of(job, format, path);
+    format.record(job, &file, stamps(path), || {
+        scan::read_all(path_entry, &mut HashSet::new(), scan::every)
+    })
+}
+
+/// What the sources of a path entry say, whatever the file does.
+fn built_for(job: &Job, format: Format, path_entry: &OsString) -> Result<Record> {
+    let path = std::slice::from_ref(path_entry);
+    let file = file_of(job, format, path);
+    let seen = stamps(path);
+    let dists = scan::read_all(path_entry, &mut HashSet::new(), scan::every)?;
+    Ok(format.built(&file, seen, dists))
+}
+
+/// The entry points of the dists that no dist of an earlier record shadows. `None` if a file is damaged.
+fn not_shadowed(records: Vec<Record>) -> Option<Vec<EntryPoint>> {
     let mut found = Vec::new();
     let mut earlier: Vec<Box<dyn Names>> = Vec::new();
-    for Record { names, rows } in records {
-        let mut shown = names.of(&rows.iter().map(|(dist, _)| *dist).collect());
-        for other in &earlier {
-            other.drop_known(&mut shown);
+    for Record { names, mut rows } in records {
+        if !rows.is_empty() && !earlier.is_empty() {
+            let mut shown = names.of(&rows.iter().map(|(dist, _)| *dist).collect())?;
+            for other in &earlier {
+                other.drop_known(&mut shown)?;
+            }
+            rows.retain(|(dist, _)| shown.contains_key(dist));
         }
-        let of_shown = rows
-            .into_iter()
-            .filter(|(dist, _)| shown.contains_key(dist));
-        found.extend(of_shown.map(|(_, point)| point));
+        found.extend(rows.into_iter().map(|(_, point)| point));
         earlier.push(names);
     }
-    found
+    Some(found)
 }
 
 /// What the files of one path entry's dists say, and the sources where there is none or a stale one.
@@ -108,10 +127,8 @@ fn of_dists(
     let mut files = HashSet::new();
     let dists = scan::of_listing(path_entry, taken, |metadata_dir, name| {
         let path = Path::new(path_entry).join(metadata_dir);
-        let source = path.join("entry_points.txt");
-        if let Some(name) = &name
-            && !source.exists()
-        {
+        let seen = stamps(&[path.join("entry_points.txt").into()]);
+        if let (Some(name), [(_, None)]) = (&name, &seen[..]) {
             // It declares nothing, so there is no file either.
             return Ok(Dist {
                 name: name.clone(),
@@ -120,17 +137,16 @@ fn of_dists(
         }
         let mut file = metadata_dir.to_owned();
         file.push(format.suffix());
-        let record = format.record(job, &directory.join(&file), &[source.into()], || {
-            Ok(vec![scan::read(&path, name.clone())?])
+        let record = format.record(job, &directory.join(&file), seen, || {
+            Ok(vec![scan::read(&path, name.clone(), scan::every)?])
         })?;
-        files.insert(file);
-        let name = match name {
+        if job.is_build() {
+            files.insert(file);
+        }
+        let named = || record.names.of(&HashSet::from([0]))?.remove(&0);
+        let name = match name.or_else(named) {
             Some(name) => name,
-            None => record
-                .names
-                .of(&HashSet::from([0]))
-                .remove(&0)
-                .unwrap_or_default(),
+            None => scan::name_in_metadata(&path)?, // the file is damaged
         };
         let points = record.rows.into_iter().map(|(_, point)| point).collect();
         Ok(Dist { name, points })

@@ -1,12 +1,11 @@
 //! The formats in which the nine caches are written, and what they have in common.
 
-use std::ffi::OsString;
 use std::path::Path;
 
 use anyhow::Result;
 
 use crate::job::Job;
-use crate::record::{Contents, Record, Stamps, stamps};
+use crate::record::{Contents, Record, Stamps};
 use crate::scan::Dist;
 use crate::{ini, json, sqlite};
 
@@ -36,11 +35,11 @@ impl Format {
         }
     }
 
-    fn load(self, path: &Path, group: Option<&str>, seen: &Stamps) -> Option<Record> {
+    fn load(self, path: &Path, job: &Job, seen: &Stamps) -> Option<Record> {
         match self {
-            Format::Ini => ini::load(path, group, seen),
-            Format::Json => json::load(path, group, seen),
-            Format::Sqlite => sqlite::load(path, group, seen),
+            Format::Ini => ini::load(path, job, seen),
+            Format::Json => json::load(path, job, seen),
+            Format::Sqlite => sqlite::load(path, job, seen),
         }
     }
 
@@ -52,26 +51,30 @@ impl Format {
         }
     }
 
-    /// The record of these paths (a `sys.path`, a path entry, or a source), from the file or, if that is
-    /// stale, from what `build` reads, which is written then.
+    /// The record of what was `seen` so (a `sys.path`, a path entry, or a source), from the file or, if
+    /// that is stale, from what `build` reads, which is written then.
     pub(crate) fn record(
         self,
         job: &Job,
         file: &Path,
-        paths: &[OsString],
+        seen: Stamps,
         build: impl FnOnce() -> Result<Vec<Dist>>,
     ) -> Result<Record> {
-        let seen = stamps(paths);
-        if let Some(record) = self.load(file, job.group.as_deref(), &seen) {
-            return Ok(record);
+        match self.load(file, job, &seen) {
+            Some(record) => Ok(record),
+            None => Ok(self.built(file, seen, build()?)),
         }
+    }
+
+    /// The record of what the sources say, which is written.
+    pub(crate) fn built(self, file: &Path, seen: Stamps, dists: Vec<Dist>) -> Record {
         let (mut names, mut rows) = (Vec::new(), Vec::new());
-        for dist in build()? {
+        for dist in dists {
             rows.extend(dist.points.into_iter().map(|point| (names.len(), point)));
             names.push(dist.name);
         }
         let contents = Contents { seen, names, rows };
         self.save(file, &contents);
-        Ok(contents.into())
+        contents.into()
     }
 }

@@ -12,15 +12,35 @@
 //! 7 = "3 pip = pip._internal.cli.main:main"
 //! ```
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use epcache::EntryPoint;
 use ini::{EscapePolicy, Ini, LineSeparator, ParseOption, WriteOption};
 
-use crate::record::{Contents, Record, Stamps, write_atomically};
+use crate::job::Job;
+use crate::record::{Contents, Names, Record, Stamps, write_atomically};
 
-/// What a file holds about one group, or about all; `None` unless it is one of these `seen`.
-pub(crate) fn load(path: &Path, group: Option<&str>, seen: &Stamps) -> Option<Record> {
+/// Names are not unquoted until somebody asks.
+impl Names for Ini {
+    fn of(&self, dists: &HashSet<usize>) -> Option<HashMap<usize, String>> {
+        let names = self.section(Some("names"))?;
+        let name = |&dist: &usize| {
+            let name = names.get(dist.to_string())?;
+            Some((dist, unquoted(name).to_owned()))
+        };
+        dists.iter().map(name).collect()
+    }
+
+    fn drop_known(&self, dists: &mut HashMap<usize, String>) -> Option<()> {
+        let known: HashSet<&str> = values(self, "names").collect();
+        dists.retain(|_, name| !known.contains(name.as_str()));
+        Some(())
+    }
+}
+
+/// What a file holds of what is wanted; `None` unless it is one of these `seen`.
+pub(crate) fn load(path: &Path, job: &Job, seen: &Stamps) -> Option<Record> {
     let text = std::fs::read_to_string(path).ok()?;
     let options = ParseOption {
         enabled_quote: false,
@@ -28,7 +48,7 @@ pub(crate) fn load(path: &Path, group: Option<&str>, seen: &Stamps) -> Option<Re
         ..ParseOption::default()
     };
     let file = Ini::load_from_str_opt(&text, options).ok()?;
-    if values(&file, "seen") != lines_of(seen) {
+    if !values(&file, "seen").eq(lines_of(seen)) {
         return None;
     }
     let mut rows = Vec::new();
@@ -38,22 +58,16 @@ pub(crate) fn load(path: &Path, group: Option<&str>, seen: &Stamps) -> Option<Re
         .flat_map(|of| of.iter())
     {
         let name = unquoted(name);
-        if group.is_some_and(|group| group != name) {
-            continue;
-        }
-        for (at, line) in file.section(Some(number))? {
-            rows.push((at.parse::<usize>().ok()?, row(name, unquoted(line))?));
+        if job.wants(name) {
+            for (at, line) in file.section(Some(number))? {
+                rows.push((at.parse::<usize>().ok()?, row(name, unquoted(line))?));
+            }
         }
     }
     rows.sort_by_key(|(at, _)| *at);
-    let names: Vec<String> = values(&file, "names")
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
-    Some(Record {
-        names: Box::new(names),
-        rows: rows.into_iter().map(|(_, row)| row).collect(),
-    })
+    let rows = rows.into_iter().map(|(_, row)| row).collect();
+    let names = Box::new(file);
+    Some(Record { names, rows })
 }
 
 /// Writes a file.
@@ -65,13 +79,12 @@ pub(crate) fn save(path: &Path, contents: &Contents) {
             set(&mut file, section, number, value);
         }
     }
-    let mut groups: Vec<&str> = Vec::new();
+    let mut groups: HashMap<&str, usize> = HashMap::new();
     for (at, (dist, point)) in contents.rows.iter().enumerate() {
-        let known = groups.iter().position(|group| *group == point.group);
-        let number = known.unwrap_or_else(|| {
-            groups.push(&point.group);
-            set(&mut file, "groups", groups.len() - 1, &point.group);
-            groups.len() - 1
+        let next = groups.len();
+        let number = *groups.entry(&point.group).or_insert_with(|| {
+            set(&mut file, "groups", next, &point.group);
+            next
         });
         let line = format!("{dist} {} = {}", point.name, point.value);
         set(&mut file, &number.to_string(), at, &line);
@@ -93,12 +106,11 @@ fn set(file: &mut Ini, section: &str, key: usize, value: &str) {
         .set(key.to_string(), quoted);
 }
 
-fn values<'a>(file: &'a Ini, section: &str) -> Vec<&'a str> {
+fn values<'a>(file: &'a Ini, section: &str) -> impl Iterator<Item = &'a str> {
     let section = file.section(Some(section)).into_iter();
     section
         .flat_map(|of| of.iter())
         .map(|(_, value)| unquoted(value))
-        .collect()
 }
 
 /// What stands between the first and the last character.

@@ -58,6 +58,12 @@ impl Job {
         Ok(job)
     }
 
+    /// Whether the answer has this group. A build has no answer.
+    pub(crate) fn wants(&self, group: &str) -> bool {
+        let asked = self.group.as_deref();
+        !self.is_build() && asked.is_none_or(|asked| asked == group)
+    }
+
     /// Whether the cache is to be made fresh, rather than asked.
     pub(crate) fn is_build(&self) -> bool {
         self.work == Some(Work::Build)

@@ -4,13 +4,14 @@
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
+use std::time::SystemTime;
 
 use anyhow::Result;
 use epcache::layout::mirror_of;
 use epcache::{EntryPoint, Root, RootKind};
 
 use crate::job::Job;
-use crate::record::{keep_only, mtime, write_atomically};
+use crate::record::{keep_only, write_atomically};
 use crate::scan::{self, Dist};
 
 /// Builds or asks the cache.
@@ -24,11 +25,10 @@ pub(crate) fn answer(job: &Job) -> Result<Vec<EntryPoint>> {
     for path_entry in &job.path {
         let dists = match mirror_of(&root, path_entry) {
             Some(mirror) => of_mirror(job, path_entry, &mirror, &mut taken)?,
-            None => scan::read_all(path_entry, &mut taken)?,
+            None => scan::read_all(path_entry, &mut taken, |group| job.wants(group))?,
         };
         found.extend(dists.into_iter().flat_map(|dist| dist.points));
     }
-    found.retain(|point| job.group.as_ref().is_none_or(|group| *group == point.group));
     Ok(found)
 }
 
@@ -45,20 +45,25 @@ fn of_mirror(
         let mut file = OsString::from(metadata_dir);
         file.push(".txt");
         let copy = mirror.join(&file);
-        files.insert(file);
-        let text = match !job.is_build() || mtime(&copy) == mtime(&source_of(&metadata)) {
-            true => std::fs::read_to_string(&copy).ok(),
-            false => None,
-        };
-        let text = match text {
-            Some(text) => text,
-            None => copied(&metadata, &copy)?,
+        let text = if job.is_build() {
+            files.insert(file);
+            copy_unless_fresh(&metadata, &copy)?;
+            String::new()
+        } else {
+            match std::fs::read_to_string(&copy) {
+                Ok(text) => text,
+                Err(_) => copied(&metadata, &copy, modified(&metadata))?,
+            }
         };
         let name = match name {
             Some(name) => name,
-            None => scan::read(&metadata, None)?.name, // it is in the metadata, which is not copied
+            None => scan::name_in_metadata(&metadata)?, // which is not copied
         };
-        let points = scan::points_in(&text);
+        // To look for a word is faster than to parse.
+        let points = match &job.group {
+            Some(group) if !text.contains(group) => Vec::new(),
+            _ => scan::points_in(&text, |group| job.wants(group)),
+        };
         Ok(Dist { name, points })
     })?;
     if job.is_build() {
@@ -67,21 +72,27 @@ fn of_mirror(
     Ok(dists)
 }
 
+/// Copies a source, if its time is not that of the copy.
+fn copy_unless_fresh(metadata: &Path, copy: &Path) -> Result<()> {
+    let modified = modified(metadata);
+    if modified.is_none() || modified != time_of(copy) {
+        copied(metadata, copy, modified)?;
+    }
+    Ok(())
+}
+
 /// Copies a source, with its time. A dist without one has an empty copy.
-fn copied(metadata: &Path, copy: &Path) -> Result<String> {
-    let source = source_of(metadata);
-    let modified = std::fs::metadata(&source).and_then(|stat| stat.modified());
+fn copied(metadata: &Path, copy: &Path, modified: Option<SystemTime>) -> Result<String> {
     let text = scan::read_if_there(&metadata.join("entry_points.txt"))?.unwrap_or_default();
-    write_atomically(copy, text.as_bytes(), modified.ok());
+    write_atomically(copy, text.as_bytes(), modified);
     Ok(text)
 }
 
-/// Whose time a mirror file has: the dist's, if it has no `entry_points.txt`.
-fn source_of(metadata: &Path) -> std::path::PathBuf {
-    let source = metadata.join("entry_points.txt");
-    if source.exists() {
-        source
-    } else {
-        metadata.to_owned()
-    }
+/// The time that a mirror file has: its source's, or the dist's, if that has no `entry_points.txt`.
+fn modified(metadata: &Path) -> Option<SystemTime> {
+    time_of(&metadata.join("entry_points.txt")).or_else(|| time_of(metadata))
+}
+
+fn time_of(path: &Path) -> Option<SystemTime> {
+    std::fs::metadata(path).ok()?.modified().ok()
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, FileTimes};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -21,6 +21,7 @@ pub(crate) fn stamps(paths: &[OsString]) -> Stamps {
     paths.iter().map(stamp).collect()
 }
 
+/// When a file was modified, in nanoseconds.
 pub(crate) fn mtime(path: &Path) -> Option<i64> {
     let stat = std::fs::metadata(path).ok()?;
     Some(stat.mtime() * 1_000_000_000 + stat.mtime_nsec())
@@ -42,24 +43,25 @@ pub(crate) struct Record {
     pub(crate) rows: Vec<(usize, EntryPoint)>,
 }
 
-/// The normalized names of the dists of a file, of which few are asked for.
+/// The normalized names of the dists of a file, of which few are asked for. `None` if the file is damaged.
 pub(crate) trait Names {
     /// The names of these dists.
-    fn of(&self, dists: &HashSet<usize>) -> HashMap<usize, String>;
+    fn of(&self, dists: &HashSet<usize>) -> Option<HashMap<usize, String>>;
     /// Drops those whose names are here.
-    fn drop_known(&self, dists: &mut HashMap<usize, String>);
+    fn drop_known(&self, dists: &mut HashMap<usize, String>) -> Option<()>;
 }
 
-/// Names that are there as a list.
+/// Names that were just read from the sources.
 impl Names for Vec<String> {
-    fn of(&self, dists: &HashSet<usize>) -> HashMap<usize, String> {
+    fn of(&self, dists: &HashSet<usize>) -> Option<HashMap<usize, String>> {
         let name = |&dist: &usize| Some((dist, self.get(dist)?.clone()));
-        dists.iter().filter_map(name).collect()
+        dists.iter().map(name).collect()
     }
 
-    fn drop_known(&self, dists: &mut HashMap<usize, String>) {
+    fn drop_known(&self, dists: &mut HashMap<usize, String>) -> Option<()> {
         let known: HashSet<&String> = self.iter().collect();
         dists.retain(|_, name| !known.contains(name));
+        Some(())
     }
 }
 
@@ -94,8 +96,14 @@ pub(crate) fn write_atomically(path: &Path, data: &[u8], modified: Option<System
         }
         std::fs::rename(&temporary, path)
     };
-    make_directory(path);
-    if write().is_err() {
+    let written = write().or_else(|error| match error.kind() {
+        ErrorKind::NotFound => {
+            make_directory(path);
+            write()
+        }
+        _ => Err(error),
+    });
+    if written.is_err() {
         let _ = std::fs::remove_file(&temporary);
     }
 }

@@ -25,19 +25,27 @@ pub(crate) fn answer(job: &Job) -> Result<Vec<EntryPoint>> {
     if !job.is_build() {
         let mut taken = HashSet::new();
         for path_entry in &job.path {
-            for dist in read_all(path_entry, &mut taken)? {
+            for dist in read_all(path_entry, &mut taken, |group| job.wants(group))? {
                 found.extend(dist.points);
             }
         }
-        found.retain(|point| job.group.as_ref().is_none_or(|group| *group == point.group));
     }
     Ok(found)
 }
 
-/// Reads the dists of a path entry whose names are not taken.
-pub(crate) fn read_all(path_entry: &OsStr, taken: &mut HashSet<String>) -> Result<Vec<Dist>> {
+/// All groups, for a cache.
+pub(crate) fn every(_: &str) -> bool {
+    true
+}
+
+/// Reads what the dists of a path entry whose names are not taken declare in the groups that are wanted.
+pub(crate) fn read_all(
+    path_entry: &OsStr,
+    taken: &mut HashSet<String>,
+    wants: impl Fn(&str) -> bool,
+) -> Result<Vec<Dist>> {
     of_listing(path_entry, taken, |metadata_dir, name| {
-        read(&Path::new(path_entry).join(metadata_dir), name)
+        read(&Path::new(path_entry).join(metadata_dir), name, &wants)
     })
 }
 
@@ -63,24 +71,33 @@ pub(crate) fn of_listing(
 }
 
 /// Reads one dist, from its metadata directory.
-pub(crate) fn read(metadata_dir: &Path, name: Option<String>) -> Result<Dist> {
+pub(crate) fn read(
+    metadata_dir: &Path,
+    name: Option<String>,
+    wants: impl Fn(&str) -> bool,
+) -> Result<Dist> {
     let name = match name {
         Some(name) => name,
         None => name_in_metadata(metadata_dir)?,
     };
     let text = read_if_there(&metadata_dir.join("entry_points.txt"))?;
-    let points = text.as_deref().map(points_in).unwrap_or_default();
+    let text = text.unwrap_or_default();
+    let points = points_in(&text, wants);
     Ok(Dist { name, points })
 }
 
-/// The entry points of an `entry_points.txt`.
-pub(crate) fn points_in(text: &str) -> Vec<EntryPoint> {
+/// The entry points of an `entry_points.txt` in the groups that are wanted.
+pub(crate) fn points_in(text: &str, wants: impl Fn(&str) -> bool) -> Vec<EntryPoint> {
     let own = |entry: epcache::parse::Entry<'_>| EntryPoint {
         group: entry.group.to_owned(),
         name: entry.name.to_owned(),
         value: entry.value.to_owned(),
     };
-    parse(text).filter_map(Result::ok).map(own).collect()
+    let entries = parse(text).filter_map(Result::ok);
+    entries
+        .filter(|entry| wants(entry.group))
+        .map(own)
+        .collect()
 }
 
 /// The text of a file; `None` where CPython goes on without it.
@@ -101,7 +118,7 @@ pub(crate) fn read_if_there(path: &Path) -> Result<Option<String>> {
 }
 
 /// The normalized name by the first `Name` of METADATA, PKG-INFO, or the dist itself if it is a file.
-fn name_in_metadata(metadata_dir: &Path) -> Result<String> {
+pub(crate) fn name_in_metadata(metadata_dir: &Path) -> Result<String> {
     let files = ["METADATA", "PKG-INFO"].map(|file| metadata_dir.join(file));
     for file in files
         .iter()

@@ -12,19 +12,20 @@ use std::path::Path;
 use epcache::EntryPoint;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Result, Row, TransactionBehavior, params};
 
+use crate::job::Job;
 use crate::record::{Contents, Names, Record, Stamps, make_directory};
 
 const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS seen (at INTEGER PRIMARY KEY, path TEXT, mtime INTEGER);
-CREATE TABLE IF NOT EXISTS dist (number INTEGER PRIMARY KEY, name TEXT);
-CREATE TABLE IF NOT EXISTS point
-    (at INTEGER PRIMARY KEY, dist INTEGER, grp TEXT, name TEXT, value TEXT);
-DELETE FROM seen; DELETE FROM dist; DELETE FROM point;
+DROP TABLE IF EXISTS seen; DROP TABLE IF EXISTS dist; DROP TABLE IF EXISTS point;
+CREATE TABLE seen (at INTEGER PRIMARY KEY, path TEXT, mtime INTEGER);
+CREATE TABLE dist (number INTEGER PRIMARY KEY, name TEXT);
+CREATE TABLE point (at INTEGER PRIMARY KEY, dist INTEGER, grp TEXT, name TEXT, value TEXT);
 ";
 
+/// Made when all rows are there: to sort once is less than to find each row's place.
 const INDEXES: &str = "
-CREATE INDEX IF NOT EXISTS dist_name ON dist (name);
-CREATE INDEX IF NOT EXISTS point_grp ON point (grp);
+CREATE INDEX dist_name ON dist (name);
+CREATE INDEX point_grp ON point (grp);
 ";
 
 /// With fewer rows, to read them all takes no longer than to open an index.
@@ -32,46 +33,57 @@ const WORTH_AN_INDEX: usize = 50;
 
 /// Names stay in the database until somebody asks.
 impl Names for Connection {
-    fn of(&self, dists: &HashSet<usize>) -> HashMap<usize, String> {
-        let query = self.prepare("SELECT name FROM dist WHERE number = ?");
-        let Ok(mut query) = query else {
-            return HashMap::new();
-        };
+    fn of(&self, dists: &HashSet<usize>) -> Option<HashMap<usize, String>> {
+        let mut query = self
+            .prepare("SELECT name FROM dist WHERE number = ?")
+            .ok()?;
         let mut name = |&dist: &usize| {
             let name = query.query_row([dist as i64], |row| row.get(0)).ok()?;
             Some((dist, name))
         };
-        dists.iter().filter_map(&mut name).collect()
+        dists.iter().map(&mut name).collect()
     }
 
-    fn drop_known(&self, dists: &mut HashMap<usize, String>) {
-        if let Ok(mut query) = self.prepare("SELECT 1 FROM dist WHERE name = ?") {
-            dists.retain(|_, name| !query.exists([&*name]).unwrap_or(false));
+    fn drop_known(&self, dists: &mut HashMap<usize, String>) -> Option<()> {
+        let mut query = self.prepare("SELECT 1 FROM dist WHERE name = ?").ok()?;
+        let mut known = HashSet::new();
+        for (dist, name) in &*dists {
+            if query.exists([name]).ok()? {
+                known.insert(*dist);
+            }
         }
+        dists.retain(|dist, _| !known.contains(dist));
+        Some(())
     }
 }
 
-/// What a file holds about one group, or about all; `None` unless it is one of these `seen`.
-pub(crate) fn load(path: &Path, group: Option<&str>, seen: &Stamps) -> Option<Record> {
-    // Not to be created; to be written, because what a killed writer left is rolled back.
-    let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).ok()?;
-    read(database, group, seen).ok().flatten()
+/// What a file holds of what is wanted; `None` unless it is one of these `seen`. What a killed writer left
+/// can't be rolled back here, which is an error, and so done when the file is written again.
+pub(crate) fn load(path: &Path, job: &Job, seen: &Stamps) -> Option<Record> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let database = Connection::open_with_flags(path, flags).ok()?;
+    read(database, job, seen).ok().flatten()
 }
 
-fn read(database: Connection, group: Option<&str>, seen: &Stamps) -> Result<Option<Record>> {
-    // One transaction, so that all is of one state.
-    database.execute_batch("BEGIN")?;
+fn read(database: Connection, job: &Job, seen: &Stamps) -> Result<Option<Record>> {
+    // The shared lock is kept until the end, so that all is of one state. A transaction would take it twice:
+    // for the schema, too.
+    database.execute_batch("PRAGMA locking_mode = EXCLUSIVE")?;
     let mut query = database.prepare("SELECT path, mtime FROM seen ORDER BY at")?;
     let found = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     if found.collect::<Result<Stamps>>()? != *seen {
         return Ok(None);
     }
     drop(query);
-    let mut query = database.prepare(match group {
+    if job.is_build() {
+        let (names, rows) = (Box::new(database), Vec::new());
+        return Ok(Some(Record { names, rows }));
+    }
+    let mut query = database.prepare(match job.group {
         Some(_) => "SELECT dist, grp, name, value FROM point WHERE grp = ? ORDER BY at",
         None => "SELECT dist, grp, name, value FROM point WHERE ? IS NULL ORDER BY at",
     })?;
-    let rows = query.query_map([group], row)?.collect::<Result<_>>()?;
+    let rows = query.query_map([&job.group], row)?.collect::<Result<_>>()?;
     drop(query);
     let names = Box::new(database);
     Ok(Some(Record { names, rows }))
@@ -88,18 +100,17 @@ fn row(row: &Row<'_>) -> Result<(usize, EntryPoint)> {
 
 /// Writes a file, in place. A damaged one is removed and made again. It need not be possible.
 pub(crate) fn save(path: &Path, contents: &Contents) {
-    make_directory(path);
     let Err(error) = write(path, contents) else {
         return;
     };
-    let damaged = [ErrorCode::NotADatabase, ErrorCode::DatabaseCorrupt];
-    if error
-        .sqlite_error_code()
-        .is_some_and(|code| damaged.contains(&code))
-    {
-        let _ = std::fs::remove_file(path);
-        let _ = write(path, contents);
+    match error.sqlite_error_code() {
+        Some(ErrorCode::CannotOpen) => make_directory(path),
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            let _ = std::fs::remove_file(path);
+        }
+        _ => return,
     }
+    let _ = write(path, contents);
 }
 
 fn write(path: &Path, contents: &Contents) -> Result<()> {
@@ -108,9 +119,6 @@ fn write(path: &Path, contents: &Contents) -> Result<()> {
     // Before anything is looked at: who begins by reading can't wait for another writer.
     let transaction = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(SCHEMA)?;
-    if contents.rows.len() >= WORTH_AN_INDEX {
-        transaction.execute_batch(INDEXES)?;
-    }
     let mut insert = transaction.prepare("INSERT INTO seen VALUES (?, ?, ?)")?;
     for (at, (path, mtime)) in contents.seen.iter().enumerate() {
         insert.execute(params![at as i64, path, mtime])?;
@@ -127,5 +135,8 @@ fn write(path: &Path, contents: &Contents) -> Result<()> {
         insert.execute(params![at as i64, *dist as i64, group, name, value])?;
     }
     drop(insert);
+    if contents.rows.len() >= WORTH_AN_INDEX {
+        transaction.execute_batch(INDEXES)?;
+    }
     transaction.commit()
 }
