@@ -14,26 +14,30 @@ pub(crate) fn metadata_dirs(path_entry: &OsStr) -> Vec<OsString> {
     } else {
         path_entry
     };
-    let is_egg = path_entry
-        .to_ascii_lowercase()
-        .as_bytes()
-        .ends_with(b".egg");
+    let is_egg = ends_with(path_entry, ".egg");
     let mut ranks = HashMap::new();
     let mut ranked = Vec::new();
     for child in std::fs::read_dir(here).into_iter().flatten().flatten() {
         let child = child.file_name();
-        let low = child.to_string_lossy().to_lowercase();
-        if SUFFIXES.iter().any(|suffix| low.ends_with(suffix)) {
-            let stem = &low[..low.rfind('.').unwrap_or(0)];
+        if SUFFIXES.iter().any(|suffix| ends_with(&child, suffix)) {
+            let name = child.to_string_lossy();
+            let stem = &name[..name.rfind('.').unwrap_or(0)];
             let next = ranks.len();
             let rank = *ranks.entry(normalize(before_hyphen(stem))).or_insert(next);
             ranked.push((rank, child));
-        } else if is_egg && low == "egg-info" {
+        } else if is_egg && child.eq_ignore_ascii_case("egg-info") {
             ranked.push((usize::MAX, child));
         }
     }
     ranked.sort_by_key(|(rank, _)| *rank); // stable: within a name, as listed
     ranked.into_iter().map(|(_, child)| child).collect()
+}
+
+/// In upper or lower case.
+fn ends_with(name: &OsStr, suffix: &str) -> bool {
+    let name = name.as_bytes();
+    let start = name.len().saturating_sub(suffix.len());
+    name[start..].eq_ignore_ascii_case(suffix.as_bytes())
 }
 
 /// The normalized name, where CPython does not take it from the metadata.
