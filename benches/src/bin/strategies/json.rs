@@ -13,11 +13,11 @@ use serde_json::value::RawValue;
 use crate::job::Job;
 use crate::record::{Contents, Names, Record, Stamps, write_atomically};
 
-/// Of each group: place, dist, name, value.
 #[derive(Serialize)]
 struct Written<'a> {
     seen: &'a Stamps,
     names: &'a [String],
+    /// Of each group: place, dist, name, value.
     groups: BTreeMap<&'a str, Vec<(usize, usize, &'a str, &'a str)>>,
 }
 
