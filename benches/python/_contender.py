@@ -1,7 +1,17 @@
 """What all contenders share: the command line, the printing, and what a process tells of itself.
 
-    python3 NAME.py [STRATEGY] WORK --cache DIR --path P [--path P ...] [--group G]
-    python3 NAME.py [STRATEGY] [WORK] --promises
+    python3 start.py NAME [STRATEGY] WORK --cache DIR --path P [--path P ...] [--group G]
+    python3 start.py NAME [STRATEGY] [WORK] --promises
+
+NAME is the module of a contender. It has
+
+- `find(job)`, which gives the entry points of the job's group, or all if that is None;
+- `build(job)`, if it has a cache to build;
+- `STRATEGIES`, if it has several;
+- `ORDERED`, the kinds of work whose answer is in CPython's order, unless these are all.
+
+CPython keeps what it compiled of a module, but not of a script: one that held a contender would be
+compiled by each process. So `start.py` is the script of all, and has three lines.
 
 WORK is one of
 
@@ -13,8 +23,8 @@ An entry point is printed as `GROUP<tab>NAME<tab>VALUE`, in the order of the ans
 on standard error is `ns=N peak=KIB rchar=N`: the time from the script's first line until the answer
 was there, printing left out; the most memory that the process had; how much it read.
 
-`--promises` prints which part of the answer is CPython's by design, as `{"order": bool,
-"shadowing": bool}`: for one kind of work, or for both.
+`--promises` prints whether the order of the answer is CPython's by design, as `{"order": bool}`:
+for one kind of work, or for both.
 
 The first path entry is the directory of the scripts, as that of an installed command is. It has no
 dists.
@@ -29,10 +39,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    # Group, name, value.
-    EntryPoint = tuple[str, str, str]
+    from collections.abc import Sequence
 
 WORKS = ("build", "find", "list")
 
@@ -74,33 +81,25 @@ class Job:
             sys.exit("find needs a --group")
 
 
-def run(
-    start: int,
-    build: "Callable[[Job], object]",
-    find: "Callable[[Job], Iterable[EntryPoint]]",
-    *,
-    strategies: "Sequence[str]" = (),
-    ordered: "Sequence[str]" = ("find", "list"),
-    shadowing: bool = True,
-) -> None:
+def run(start: int) -> None:
     """Does what the command line asks for.
 
-    `start` is when the script began, by `time.perf_counter_ns`. `find` is called for `list` too;
-    the job's group is None then. `ordered` is the work that gives CPython's order.
+    `start` is when the script began, by `time.perf_counter_ns`.
     """
-    job = Job(sys.argv[1:], strategies)
+    contender = __import__(sys.argv[1])
+    job = Job(sys.argv[2:], getattr(contender, "STRATEGIES", ()))
     if job.promises:
+        ordered = getattr(contender, "ORDERED", ("find", "list"))
         order = job.work in ordered if job.work else len(ordered) == 2
-        words = {True: "true", False: "false"}
-        print(f'{{"order": {words[order]}, "shadowing": {words[shadowing]}}}')
+        print('{"order": true}' if order else '{"order": false}')
         return
     if job.work == "list":
         job.group = None
-    found: list[EntryPoint] = []
-    if job.work == "build":
-        build(job)
-    else:
-        found = list(find(job))
+    found = []
+    if job.work != "build":
+        found = contender.find(job)
+    elif hasattr(contender, "build"):
+        contender.build(job)
     taken = time.perf_counter_ns() - start
     read = _number_in("/proc/self/io", b"rchar:")
     peak = max(_number_in("/proc/self/status", b"VmHWM:"), _peak_of_children)

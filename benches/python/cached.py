@@ -16,15 +16,9 @@ Only what is stale is built again; what can't be written is answered all the sam
 files of `dist` and `mirror-files`; `importlib.metadata` reads it each time.
 """
 
-# ruff: noqa: E402, RUF100  # the clock starts before anything is imported
-import time
-
-START = time.perf_counter_ns()
-
 import os
 import sys
 
-import _contender
 import _record
 
 FORMATS = ("ini", "json", "sqlite")
@@ -32,7 +26,7 @@ LAYOUTS = ("sys-path", "path-entry", "dist")
 STRATEGIES = (*(f"{form}-{layout}" for form in FORMATS for layout in LAYOUTS), "mirror-files")
 
 
-def records(job):
+def build(job):
     """What answers, in the order of `sys.path`. What is stale is written anew."""
     form, _, layout = job.strategy.partition("-")
     if job.strategy == "mirror-files":
@@ -97,7 +91,7 @@ def find(job):
     """The entry points of the dists that are not shadowed by one of an earlier path entry."""
     found = []
     earlier = []
-    for record in records(job):
+    for record in build(job):
         shown = {}
         for _, dist, group, name, value in record.rows:
             if dist not in shown:
@@ -106,6 +100,3 @@ def find(job):
                 found.append((group, name, value))
         earlier.append(record)
     return found
-
-
-_contender.run(START, records, find, strategies=STRATEGIES)

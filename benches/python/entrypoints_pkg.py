@@ -5,12 +5,7 @@ that declare something. Values are put together again from what it takes them ap
 `[x,y]` that makes `[x, y]`.
 """
 
-# ruff: noqa: E402, RUF100  # the clock starts before anything is imported
-import time
-
-START = time.perf_counter_ns()
-
-import _contender
+ORDERED = ()
 
 
 def find(job):
@@ -37,6 +32,3 @@ def value_of(point):
     if point.extras:
         value += f" [{', '.join(point.extras)}]"
     return value
-
-
-_contender.run(START, lambda job: None, find, ordered=(), shadowing=False)

@@ -1,13 +1,6 @@
 """No cache: `importlib.metadata`, as an application asks it."""
 
-# ruff: noqa: E402, RUF100  # the clock starts before anything is imported
-import time
-
-START = time.perf_counter_ns()
-
 import sys
-
-import _contender
 
 
 def find(job):
@@ -35,6 +28,3 @@ def unsorted():
             names.add(name)
             found += dist.entry_points
     return found
-
-
-_contender.run(START, lambda job: None, find)

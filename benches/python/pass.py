@@ -3,11 +3,8 @@
 It reads the command line and tells of itself as they do, so that these are not counted for them.
 """
 
-# ruff: noqa: E402, RUF100  # the clock starts before anything is imported
-import time
+ORDERED = ()
 
-START = time.perf_counter_ns()
 
-import _contender
-
-_contender.run(START, lambda job: None, lambda job: [], ordered=(), shadowing=False)
+def find(job):
+    return []

@@ -5,15 +5,15 @@ says otherwise: as in an application. Mode `only` looks at no path entry, so it 
 when somebody has synced.
 """
 
-# ruff: noqa: E402, RUF100  # the clock starts before anything is imported
-import time
-
-START = time.perf_counter_ns()
-
 import os
 
-import _contender
-import _epcache
+STRATEGIES = ("exact", "fast", "only")
+
+
+def build(job):
+    import _epcache
+
+    _epcache.sync(job)
 
 
 def find(job):
@@ -23,6 +23,3 @@ def find(job):
 
     found = entry_points() if job.group is None else entry_points(group=job.group)
     return [(point.group, point.name, point.value) for point in found]
-
-
-_contender.run(START, _epcache.sync, find, strategies=("exact", "fast", "only"))

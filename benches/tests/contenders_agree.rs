@@ -155,8 +155,8 @@ impl Scene {
     /// one together.
     fn contenders(&self) -> Vec<Contender> {
         let mut contenders = Vec::new();
-        let mut add = |language: &str, script: &str, strategy: &str, cache: &str| {
-            let words = [script, strategy]
+        let mut add = |language: &str, module: &str, strategy: &str, cache: &str| {
+            let words = [module, strategy]
                 .into_iter()
                 .filter(|word| !word.is_empty());
             contenders.push(Contender {
@@ -175,14 +175,14 @@ impl Scene {
             add("Rust", "", strategy, &format!("cache-rust-{strategy}"));
             add(
                 "Python",
-                "cached.py",
+                "cached",
                 strategy,
                 &format!("cache-python-{strategy}"),
             );
         }
         for mode in ["exact", "fast", "only"] {
             add("Rust", "", &format!("index-{mode}"), "cache-epcache");
-            add("Python", "reader.py", mode, "cache-epcache");
+            add("Python", "reader", mode, "cache-epcache");
         }
         contenders
     }
@@ -190,7 +190,7 @@ impl Scene {
     /// The reader has the command for that, which this test does not build.
     fn build(&self) {
         for contender in self.contenders() {
-            if contender.words[0] != "reader.py" {
+            if contender.words[0] != "reader" {
                 self.run(&contender, &["build"]);
             }
         }
@@ -201,7 +201,7 @@ impl Scene {
         let none = Contender {
             name: "importlib.metadata".to_owned(),
             program: python(),
-            words: vec!["none.py".to_owned()],
+            words: vec!["none".to_owned()],
             cache: self.path("unused"),
             looks: true,
         };
@@ -233,13 +233,12 @@ impl Scene {
     fn command(&self, contender: &Contender) -> Command {
         let benches = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut command = machine::command(&contender.program, self.home.path());
-        let mut words = contender.words.iter();
         if contender.program == python() {
             command.arg("-S"); // without the packages of this machine
-            command.arg(benches.join("python").join(words.next().unwrap()));
+            command.arg(benches.join("python/start.py"));
         }
         command
-            .args(words)
+            .args(&contender.words)
             .env("PYTHONPATH", benches.join("../python"))
             .env("PYTHONPYCACHEPREFIX", self.path("compiled"))
             .env("EPCACHE_ON_STALE", "ignore");
@@ -339,7 +338,7 @@ fn a_fresh_cache_is_not_written_again() {
         assert_ne!(before.is_empty(), is_cached, "{}", contender.name);
         scene.run(contender, &["find", "--group", GROUP]);
         scene.run(contender, &["list"]);
-        if contender.words[0] != "reader.py" {
+        if contender.words[0] != "reader" {
             scene.run(contender, &["build"]);
         }
         assert_eq!(written(&contender.cache), before, "{}", contender.name);
@@ -372,7 +371,7 @@ fn a_damaged_cache_is_built_again() {
 }
 
 #[test]
-fn all_promise_order() {
+fn all_promise_the_order() {
     let scene = Scene::new();
     for contender in scene.contenders() {
         let printed = machine::answer(scene.command(&contender).arg("--promises")).unwrap();

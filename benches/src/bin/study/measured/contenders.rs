@@ -51,7 +51,7 @@ pub(crate) struct Contender {
     pub(crate) family: Family,
     /// As in the records.
     pub(crate) name: &'static str,
-    /// A script and its strategy, if it has several; or the strategy of the Rust program.
+    /// A module and its strategy, if it has several; or the strategy of the Rust program.
     how: &'static [&'static str],
     /// The cache that it reads, by a name. Those with the same one share it.
     cache: Option<&'static str>,
@@ -73,38 +73,31 @@ const REJECTED: [&str; 10] = [
     "mirror-files",
 ];
 
-/// The program that has them in Python.
-const CACHED: &str = "cached.py";
+/// The module that has them in Python.
+const CACHED: &str = "cached";
+
+/// The script that starts the modules.
+const START: &str = "start.py";
 
 /// One cache serves all modes of epcache; this mode is asked to build it.
 const EPCACHE: [(&str, &[&str], &[&str], bool); 3] = [
     (
         "epcache-exact",
-        &["reader.py", "exact"],
+        &["reader", "exact"],
         &["index-exact"],
         true,
     ),
-    (
-        "epcache-fast",
-        &["reader.py", "fast"],
-        &["index-fast"],
-        false,
-    ),
-    (
-        "epcache-only",
-        &["reader.py", "only"],
-        &["index-only"],
-        false,
-    ),
+    ("epcache-fast", &["reader", "fast"], &["index-fast"], false),
+    ("epcache-only", &["reader", "only"], &["index-only"], false),
 ];
 
-/// Name, script, and whether it builds a cache when it is told to.
+/// Name, module, and whether it builds a cache when it is told to.
 const RIVALS: [(&str, &[&str], bool); 5] = [
-    ("stevedore", &["stevedore_cache.py"], true),
-    ("entrypoints", &["entrypoints_pkg.py"], false),
-    ("pkg_resources", &["pkg_resources_old.py"], false),
-    ("importlib_metadata", &["backport.py"], false),
-    ("epi", &["epi_tool.py"], false),
+    ("stevedore", &["stevedore_cache"], true),
+    ("entrypoints", &["entrypoints_pkg"], false),
+    ("pkg_resources", &["pkg_resources_old"], false),
+    ("importlib_metadata", &["backport"], false),
+    ("epi", &["epi_tool"], false),
 ];
 
 /// Everyone, `pass` first in each language. Without rivals, nothing needs to be installed.
@@ -128,12 +121,12 @@ fn python() -> Vec<Contender> {
         ..simple(Language::Python, family, name)
     };
     let mut found = vec![
-        simple(Family::Pass, "pass", &["pass.py"]),
+        simple(Family::Pass, "pass", &["pass"]),
         Contender {
             cache: Some("epcache"),
-            ..simple(Family::Floor, "floor", &["floor.py"])
+            ..simple(Family::Floor, "floor", &["floor"])
         },
-        simple(Family::None, "none", &["none.py"]),
+        simple(Family::None, "none", &["none"]),
     ];
     found.extend(rejected(Language::Python));
     found.extend(EPCACHE.iter().map(|&(name, how, _, builds)| Contender {
@@ -221,16 +214,12 @@ impl Contender {
     fn program(&self, venv: &Venv) -> Command {
         match self.language {
             Language::Python => {
-                let script = match self.family {
-                    Family::Rejected => CACHED,
-                    _ => self.how[0],
-                };
-                let strategy = match self.family {
-                    Family::Rejected => self.how,
-                    _ => &self.how[1..],
-                };
                 let mut command = venv.python();
-                command.arg(venv.scripts.join(script)).args(strategy);
+                command.arg(venv.scripts.join(START));
+                if self.family == Family::Rejected {
+                    command.arg(CACHED);
+                }
+                command.args(self.how);
                 command
             }
             Language::Rust => {
@@ -295,7 +284,7 @@ impl std::fmt::Display for Contender {
 /// The right answer: that of `importlib.metadata`.
 pub(crate) fn expected(venv: &Venv, field: &Field, work: Work) -> Result<String> {
     let none = Contender {
-        how: &["none.py"],
+        how: &["none"],
         ..simple(Language::Python, Family::None, "none")
     };
     none.answer(venv, field, work)
