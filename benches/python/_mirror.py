@@ -9,49 +9,54 @@ import _record
 
 def of_mirror(job, path_entry):
     """What the mirror files of one path entry say."""
-    mirror = job.cache + os.path.abspath(path_entry)
+    mirror = f"{job.cache}{os.path.abspath(path_entry)}/"
+    sources = os.path.join(path_entry, "")
+    is_build = job.work == "build"
     files = set()
 
     def one(metadata_dir, name):
-        path = os.path.join(path_entry, metadata_dir)
-        file = os.path.join(mirror, metadata_dir + ".txt")
-        files.add(metadata_dir + ".txt")
+        file = f"{mirror}{metadata_dir}.txt"
         text = None
-        if job.work != "build" or is_copied(path, file):
+        if not is_build or is_copied(sources + metadata_dir, file):
             text = read(file)
         if text is None:
-            text = copy(path, file)
+            text = copy(sources + metadata_dir, file)
         if name is None:  # it is in the metadata, which is not copied
             import _sources
 
-            name = _sources.of_dist(path, path).name(0)
-        return name, _listing.parse(text.decode())
+            name = _sources.name_of(sources + metadata_dir)
+        if is_build:
+            files.add(metadata_dir + ".txt")
+            return name, []  # nobody asks
+        return name, _listing.parse(text, job.group)
 
-    found = _listing.of_listing(path_entry, one)
-    if job.work == "build":
+    found = _listing.of_listing(path_entry, job.group, one)
+    if is_build:
         _record.keep_only(mirror, ".txt", files)
     return found
 
 
 def is_copied(path, file):
     """Whether a mirror file has the time of its source, or of the dist, if that has none."""
-    source = _record.mtime(os.path.join(path, "entry_points.txt")) or _record.mtime(path)
-    return source == _record.mtime(file)
+    return modified(path) == _record.mtime(file)
 
 
 def copy(path, file):
     """Copies a source, with its time. A dist without one has an empty copy."""
-    source = os.path.join(path, "entry_points.txt")
-    modified = _record.mtime(source) or _record.mtime(path)
-    text = read(source) or b""
-    _record.write_atomically(file, text, modified)
+    seen = modified(path)
+    text = read(f"{path}/entry_points.txt") or b""
+    _record.write_atomically(file, text, seen)
     return text
+
+
+def modified(path):
+    """When the source of a dist was modified, or the dist, if that has none."""
+    return _record.mtime(f"{path}/entry_points.txt") or _record.mtime(path)
 
 
 def read(file):
     """What is in a file; None if there is none."""
     try:
-        with open(file, "rb", buffering=0) as opened:
-            return opened.read()
+        return _record.read(file)
     except OSError:
         return None

@@ -1,36 +1,22 @@
-"""Reading the sources, by `importlib.metadata`: only who has to rebuild a cache pays for that."""
+"""What a listing does not say, by `importlib.metadata`: only who needs it pays for that."""
 
 from importlib.metadata import Distribution, distributions
 
-from _record import Record, stamps
-
-
-def of_sys_path(path):
-    """One record of all of a `sys.path`, without what is shadowed: nobody will ask for names."""
-    seen = stamps(path)
-    record = _of(seen, distributions(path=path))
-    return Record(seen, [""], [(row[0], 0, *row[2:]) for row in record.rows])
+from _record import Record
 
 
 def of_path_entry(path_entry):
-    """The record of one path entry. What a dist of it shadows in it is left out."""
-    seen = stamps([path_entry])
-    return _of(seen, distributions(path=[path_entry]))
-
-
-def of_dist(metadata_dir, source):
-    """The record of one dist: of its metadata directory, a path, known by its source."""
-    return _of(stamps([source]), [Distribution.at(metadata_dir)])
-
-
-def _of(seen, dists):
+    """The record of a zip. What a dist of it shadows in it is left out."""
     names = {}
     rows = []
-    for dist in dists:
+    for dist in distributions(path=[path_entry]):
         name = dist._normalized_name
-        if name in names:
-            continue
-        number = names[name] = len(names)
-        for point in dist.entry_points:
-            rows.append((len(rows), number, point.group, point.name, point.value))
-    return Record(seen, list(names), rows)
+        if name not in names:
+            names[name] = None
+            rows += [(name, point.group, point.name, point.value) for point in dist.entry_points]
+    return Record([], list(names), rows)
+
+
+def name_of(metadata_dir):
+    """The normalized name of a dist, from its metadata: of its metadata directory, a path."""
+    return Distribution.at(metadata_dir)._normalized_name

@@ -7,26 +7,31 @@ is not waited for (`synchronous`): a cache that a power cut damages is made agai
 other formats.
 """
 
-import os
 import sqlite3
 
-from _record import Record, remove
+from _record import Record, make_directory_of, remove
 
 SUFFIX = ".sqlite"
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS seen (at INTEGER PRIMARY KEY, path TEXT, mtime INTEGER);
-CREATE TABLE IF NOT EXISTS dist (number INTEGER PRIMARY KEY, name TEXT);
-CREATE TABLE IF NOT EXISTS point
-    (at INTEGER PRIMARY KEY, dist INTEGER, grp TEXT, name TEXT, value TEXT);
+# Each entry point has the name of its dist, so that nobody has to look it up.
+_BEGIN = """
+PRAGMA synchronous = OFF;
+-- Before anything is looked at: who begins by reading can't wait for another writer.
+BEGIN IMMEDIATE;
+DROP TABLE IF EXISTS seen;
+DROP TABLE IF EXISTS dist;
+DROP TABLE IF EXISTS point;
+CREATE TABLE seen (at INTEGER PRIMARY KEY, path TEXT, mtime INTEGER, dists INTEGER);
+CREATE TABLE dist (name TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE point (at INTEGER PRIMARY KEY, dist TEXT, grp TEXT, name TEXT, value TEXT);
 """
-_INDEXES = """
-CREATE INDEX IF NOT EXISTS dist_name ON dist (name);
-CREATE INDEX IF NOT EXISTS point_grp ON point (grp);
-"""
+_INDEX = "CREATE INDEX point_grp ON point (grp)"
 
 # With fewer rows, to read them all takes no longer than to open an index.
 _WORTH_AN_INDEX = 50
+
+# As many as a query of an older SQLite takes.
+_MAX_PARAMETERS = 999
 
 
 class _Record(Record):
@@ -35,30 +40,42 @@ class _Record(Record):
     def __init__(self, database, seen, rows):
         super().__init__(seen, [], rows)
         self._database = database
+        self.has_dists = True
 
-    def name(self, dist):
-        return self._one("SELECT name FROM dist WHERE number = ?", dist)[0]
+    def name(self):
+        return self._database.execute("SELECT name FROM dist").fetchone()[0]
 
-    def has(self, name):
-        return self._one("SELECT 1 FROM dist WHERE name = ?", name) is not None
+    def close(self):
+        self._database.close()
 
-    def _one(self, query, value):
-        return self._database.execute(query, (value,)).fetchone()
+    def known(self, names):
+        left = list(names)
+        found = []
+        while left:
+            some = left[:_MAX_PARAMETERS]
+            del left[:_MAX_PARAMETERS]
+            marks = ",".join("?" * len(some))
+            rows = self._database.execute(f"SELECT name FROM dist WHERE name IN ({marks})", some)
+            found += [name for (name,) in rows]
+        return found
 
 
 def load(path, group, seen):
     """What a file holds about one group, or about all; None unless it is one of these `seen`."""
-    if not os.path.exists(path):
-        return None  # to connect would create it
     try:
-        database = sqlite3.connect(path)
+        # Not to be created; to be written, because what a killed writer left is rolled back.
+        database = sqlite3.connect(f"{_uri(path)}?mode=rw", uri=True)
         # One transaction, so that all is of one state.
         database.execute("BEGIN")
-        found = database.execute("SELECT path, mtime FROM seen ORDER BY at").fetchall()
-        if [list(row) for row in found] != seen:
+        query = "SELECT path, mtime, dists FROM seen ORDER BY at"
+        found = database.execute(query).fetchall()
+        if [list(row[:2]) for row in found] != seen:
             database.close()  # or nobody could write
             return None
-        query = "SELECT at, dist, grp, name, value FROM point"
+        if not found[0][2]:
+            database.close()
+            return Record(seen, [], [])
+        query = "SELECT dist, grp, name, value FROM point"
         if group is None:
             rows = database.execute(f"{query} ORDER BY at").fetchall()
         else:
@@ -68,10 +85,15 @@ def load(path, group, seen):
         return None
 
 
+def _uri(path):
+    """To import what quotes them takes longer than to read most caches."""
+    return "file://" + path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
 def save(path, record):
     """Writes a file, in place. A damaged one is removed and made again."""
     try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        make_directory_of(path)
         try:
             _save(path, record)
         except sqlite3.OperationalError:
@@ -85,17 +107,14 @@ def save(path, record):
 
 def _save(path, record):
     database = sqlite3.connect(path, isolation_level=None)
-    database.execute("PRAGMA synchronous = OFF")
-    # Before anything is looked at: who begins by reading can't wait for another writer.
-    database.execute("BEGIN IMMEDIATE")
-    indexes = _INDEXES if len(record.rows) >= _WORTH_AN_INDEX else ""
-    for statement in f"{_SCHEMA}{indexes}".split(";"):
-        database.execute(statement)
-    for table in ("seen", "dist", "point"):
-        database.execute(f"DELETE FROM {table}")
-    seen = [(at, *one) for at, one in enumerate(record.seen)]
-    database.executemany("INSERT INTO seen VALUES (?, ?, ?)", seen)
-    database.executemany("INSERT INTO dist VALUES (?, ?)", enumerate(record.names))
-    database.executemany("INSERT INTO point VALUES (?, ?, ?, ?, ?)", record.rows)
+    database.executescript(_BEGIN)
+    seen = [(at, *one, len(record.names)) for at, one in enumerate(record.seen)]
+    database.executemany("INSERT INTO seen VALUES (?, ?, ?, ?)", seen)
+    names = sorted(record.names)
+    database.executemany("INSERT INTO dist VALUES (?)", [(name,) for name in names])
+    rows = [(at, *row) for at, row in enumerate(record.rows)]
+    database.executemany("INSERT INTO point VALUES (?, ?, ?, ?, ?)", rows)
+    if len(rows) >= _WORTH_AN_INDEX:
+        database.execute(_INDEX)
     database.execute("COMMIT")
     database.close()

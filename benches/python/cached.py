@@ -26,7 +26,26 @@ LAYOUTS = ("sys-path", "path-entry", "dist")
 STRATEGIES = (*(f"{form}-{layout}" for form in FORMATS for layout in LAYOUTS), "mirror-files")
 
 
+def find(job):
+    """The entry points of the dists that are not shadowed by one of an earlier path entry."""
+    found = []
+    earlier = []
+    for record in records(job):
+        names = {row[0] for row in record.rows} if earlier else ()
+        shadowed = set().union(*(other.known(names) for other in earlier if names))
+        found += [row[1:] for row in record.rows if row[0] not in shadowed]
+        if record.has_dists:
+            earlier.append(record)
+    return found
+
+
 def build(job):
+    """Makes all fresh. The entry points of no group are to be had for next to nothing."""
+    job.group = ""
+    records(job)
+
+
+def records(job):
     """What answers, in the order of `sys.path`. What is stale is written anew."""
     form, _, layout = job.strategy.partition("-")
     if job.strategy == "mirror-files":
@@ -38,22 +57,33 @@ def build(job):
     if layout == "dist":
         return [of_dists(job, store, directory, path_entry) for path_entry in sys.path]
     if layout == "path-entry":
-        return [whole(job, store, directory, [path_entry]) for path_entry in sys.path]
-    return [whole(job, store, directory, sys.path)]
+        return [of_path_entry(job, store, directory, path_entry) for path_entry in sys.path]
+    return [of_sys_path(job, store, directory)]
 
 
-def whole(job, store, directory, path):
-    """The record of a `sys.path`, or of one path entry."""
-    file = os.path.join(directory, _record.file_for(*path) + store.SUFFIX)
-    record = store.load(file, job.group, _record.stamps(path))
+def of_sys_path(job, store, directory):
+    """The record of all of `sys.path`."""
+    file = os.path.join(directory, _record.file_for(sys.path) + store.SUFFIX)
+    record = store.load(file, job.group, _record.stamps(sys.path))
     if record is None:
-        import _sources
+        import _listing
 
-        if job.strategy.endswith("sys-path"):
-            record = _sources.of_sys_path(path)
-        else:
-            record = _sources.of_path_entry(path[0])
+        record = _listing.read_sys_path(sys.path)
         store.save(file, record)
+        record = record.of_group(job.group)
+    return record
+
+
+def of_path_entry(job, store, directory, path_entry):
+    """The record of one path entry."""
+    file = f"{directory}{os.path.abspath(path_entry)}/all{store.SUFFIX}"
+    record = store.load(file, job.group, _record.stamps([path_entry]))
+    if record is None:
+        import _listing
+
+        record = _listing.read_path_entry(path_entry)
+        store.save(file, record)
+        record = record.of_group(job.group)
     return record
 
 
@@ -61,42 +91,31 @@ def of_dists(job, store, directory, path_entry):
     """What the files of one path entry's dists say."""
     import _listing
 
-    mirror = os.path.join(directory, _record.file_for(path_entry))
+    mirror = f"{directory}{os.path.abspath(path_entry)}/"
+    sources = os.path.join(path_entry, "")
+    is_build = job.work == "build"
     files = set()
 
     def one(metadata_dir, name):
-        path = os.path.join(path_entry, metadata_dir)
-        source = os.path.join(path, "entry_points.txt")
-        seen = _record.stamps([source])
+        seen = _record.stamps([f"{sources}{metadata_dir}/entry_points.txt"])
         if seen[0][1] is None and name is not None:
             return name, []  # it declares nothing, so there is no file either
         file = metadata_dir + store.SUFFIX
-        files.add(file)
-        file = os.path.join(mirror, file)
+        if is_build:
+            files.add(file)
+        file = mirror + file
         record = store.load(file, job.group, seen)
         if record is None:
-            import _sources
-
-            record = _sources.of_dist(path, source)
+            its_name, points = _listing.read_dist(sources + metadata_dir, name)
+            rows = [(its_name, *point) for point in points]
+            record = _record.Record(seen, [its_name], rows)
             store.save(file, record)
-        return record.name(0), [row[2:] for row in record.rows]
+            record = record.of_group(job.group)
+        name = name or record.name()
+        record.close()
+        return name, [row[1:] for row in record.rows]
 
-    found = _listing.of_listing(path_entry, one)
-    if job.work == "build":
+    found = _listing.of_listing(path_entry, job.group, one)
+    if is_build:
         _record.keep_only(mirror, store.SUFFIX, files)
-    return found
-
-
-def find(job):
-    """The entry points of the dists that are not shadowed by one of an earlier path entry."""
-    found = []
-    earlier = []
-    for record in build(job):
-        shown = {}
-        for _, dist, group, name, value in record.rows:
-            if dist not in shown:
-                shown[dist] = not any(other.has(record.name(dist)) for other in earlier)
-            if shown[dist] and job.group in (None, group):
-                found.append((group, name, value))
-        earlier.append(record)
     return found
