@@ -30,7 +30,7 @@ The first path entry is the directory of the scripts, as that of an installed co
 dists.
 
 Nothing is imported here that a bare interpreter has not loaded, so that what a contender costs is
-its own. `pass.py` uses this module too.
+its own. `pass` uses this module too.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""How epcache's cache is made: for `reader.py` and `floor.py`."""
+"""How epcache's cache is made: for `reader` and `floor`."""
 
 import os
 import sys

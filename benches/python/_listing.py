@@ -1,5 +1,5 @@
 """What a path entry's listing says of its dists, and what is read of them, as CPython understands
-it, without importing it: for `cached.py`."""
+it, without importing it: for `cached`."""
 
 import os
 

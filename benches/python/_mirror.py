@@ -1,5 +1,5 @@
 """Mirror files: copies of each `entry_points.txt`, under the names that epcache gives them. For
-`cached.py`."""
+`cached`."""
 
 import os
 
@@ -15,16 +15,16 @@ def of_mirror(job, path_entry):
     files = set()
 
     def one(metadata_dir, name):
+        source = sources + metadata_dir
         file = f"{mirror}{metadata_dir}.txt"
-        text = None
-        if not is_build or is_copied(sources + metadata_dir, file):
-            text = read(file)
+        seen = modified(source) if is_build else None
+        text = read(file) if not is_build or seen == _record.mtime(file) else None
         if text is None:
-            text = copy(sources + metadata_dir, file)
+            text = copy(source, file, seen or modified(source))
         if name is None:  # it is in the metadata, which is not copied
             import _sources
 
-            name = _sources.name_of(sources + metadata_dir)
+            name = _sources.name_of(source)
         if is_build:
             files.add(metadata_dir + ".txt")
             return name, []  # nobody asks
@@ -36,14 +36,8 @@ def of_mirror(job, path_entry):
     return found
 
 
-def is_copied(path, file):
-    """Whether a mirror file has the time of its source, or of the dist, if that has none."""
-    return modified(path) == _record.mtime(file)
-
-
-def copy(path, file):
+def copy(path, file, seen):
     """Copies a source, with its time. A dist without one has an empty copy."""
-    seen = modified(path)
     text = read(f"{path}/entry_points.txt") or b""
     _record.write_atomically(file, text, seen)
     return text

@@ -1,5 +1,5 @@
 """What one file of a cache holds, in whichever format, and how it is known, read and written: for
-`cached.py`."""
+`cached`."""
 
 import os
 

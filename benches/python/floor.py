@@ -1,7 +1,7 @@
 """The floor: a bare interpreter, and for each path entry one `stat` of it, and one `open` and one
 `read` of its index. Nothing is made of what was read, so it answers nothing.
 
-The cache is one that `reader.py` can read; both build it in the same way.
+The cache is one that `reader` can read; both build it in the same way.
 """
 
 import os
