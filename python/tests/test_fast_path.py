@@ -213,6 +213,15 @@ def test_mode_fast_looks_at_no_dist(small: Environment) -> None:
     assert_only_indexes_are_opened(first, small)
 
 
+def test_mode_only_looks_at_no_dist(small: Environment) -> None:
+    needs_strace()
+    first, _ = lookups(small.trace(MARKED, "only"))
+    paths = [call.path for call in first]
+    dists = f"{small.site_packages}/.*info"
+    assert not [path for path in paths if re.match(dists, path)]
+    assert f"{small.variables['XDG_CACHE_HOME']}/epcache{small.site_packages}/.index" in paths
+
+
 def assert_only_indexes_are_opened(calls: list[Call], made: Environment) -> None:
     opened = [call.path for call in calls if "stat" not in call.name]
     path_entries = made.run("import os, sys; print(*filter(os.path.exists, sys.path), sep='\\n')")

@@ -583,6 +583,41 @@ def test_a_finder_made_of_cpythons_parts_sees_what_came_without_a_new_time(
     )
 
 
+@pytest.mark.parametrize("mode", ["exact", "fast", "off"])
+def test_a_process_that_asked_sees_what_is_installed_in_the_same_tick(
+    mode: str, site: Path, tmp_path: Path, make_dist: MakeDist, sync: Sync, reader: Reader
+) -> None:
+    sync([site])
+    late = make_dist(tmp_path / "elsewhere", "late-1", "[g]\nlate = late\n")
+    # Changed, asked about, changed once more, and the modification time put back; all that by a
+    # clock that ticks every 10 ms, as slow kernels' do, so that in most rounds no time tells of it.
+    code = f"""
+        import os
+        class Coarse:
+            def __init__(self, found): self.found = found
+            def __getattr__(self, name):
+                value = getattr(self.found, name)
+                return value // 10**7 * 10**7 if name.endswith("time_ns") else value
+        stat = os.stat
+        os.stat = lambda *arguments, **others: Coarse(stat(*arguments, **others))
+        times = lambda: [getattr(os.stat({str(site)!r}), f"st_{{kind}}time_ns") for kind in "mc"]
+        names = lambda: sorted(point.name for point in epcache.entry_points(group="g"))
+        late, installed = {str(late)!r}, {str(site / late.name)!r}
+        answers, ticks = [], []
+        for _ in range(50):
+            os.utime({str(site)!r})
+            before, first = times(), names()
+            os.rename(late, installed)
+            os.utime({str(site)!r}, ns=(before[0], before[0]))
+            ticks.append(times() == before)
+            answers.append((first, names()))
+            os.rename(installed, late)
+        print((any(ticks), answers))
+    """
+    output = reader(code, [site], env={"EPCACHE_MODE": mode})
+    assert value_of(output) == (True, [(["a", "b"], ["a", "b", "late"])] * 50)
+
+
 # --- Names in METADATA ----------------------------------------------------------------------------
 
 
