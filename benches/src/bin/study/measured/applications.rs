@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use epcache_benches::environment;
 use epcache_benches::machine;
 use epcache_benches::measure::shuffled;
@@ -32,11 +32,14 @@ const DISTS: usize = 1_000;
 /// As late as a network nearby.
 const DELAY: Duration = Duration::from_micros(500);
 
-/// Behind it, where a start takes long and each as long as the one before.
-const SLOW_ROUNDS: usize = 2;
+/// Behind it, where a start takes long.
+const SLOW_ROUNDS: usize = 3;
 
 /// Runs in which the time spent in asking is told; behind the slow file system it is one.
 const TELLING_RUNS: usize = 3;
+
+/// How often each environment's `pass` runs in each round.
+const PASSES: usize = 3;
 
 /// See there.
 const ASKING: &str = include_str!("asking.py");
@@ -209,6 +212,11 @@ impl Twins {
             .output()
             .context("start an application")?;
         let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            output.status.success(),
+            "{command:?} failed: {}\n{said}",
+            output.status
+        );
         let told = said
             .lines()
             .find_map(|line| line.strip_prefix("asking_ns="));
@@ -235,9 +243,11 @@ impl Twins {
                 walls[index].push(self.run(application, served)?);
             }
             for (served, times) in passes.iter_mut().enumerate() {
-                before()?;
-                let ran = run::timed(self.python(served).args(["-c", "pass"]))?;
-                times.push(milliseconds(ran.wall));
+                for _ in 0..PASSES {
+                    before()?;
+                    let ran = run::timed(self.python(served).args(["-c", "pass"]))?;
+                    times.push(milliseconds(ran.wall));
+                }
             }
         }
         // What is told of a stale cache would be told of something else.

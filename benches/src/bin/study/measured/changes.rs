@@ -88,7 +88,7 @@ pub(super) fn measure(study: &mut Study) -> Result<()> {
         let right = expected(venv, &field, Work::FindSmall)?;
         let mut records = Vec::new();
         for contender in able {
-            let wrong = match answer(&contender, venv, &field) {
+            let wrong = match contender.answer(venv, &field, Work::FindSmall) {
                 Ok(found) => !is_right(&found, &right, order(&contender, venv)?),
                 Err(error) => {
                     eprintln!("{error:#}");
@@ -125,7 +125,7 @@ fn prepare(
         }
         let fresh = contender
             .build(venv, field)
-            .and_then(|()| answer(contender, venv, field));
+            .and_then(|()| contender.answer(venv, field, Work::FindSmall));
         match fresh {
             Ok(found) if is_right(&found, &right, order(contender, venv)?) => able.push(*contender),
             Ok(_) => {
@@ -141,12 +141,6 @@ fn prepare(
     // A change must not fall into the same moment as the builds before it.
     venv.let_stamps_age()?;
     Ok(able)
-}
-
-/// The answer; nobody refreshes a cache in the background, which another mode would find fresh.
-fn answer(contender: &Contender, venv: &Venv, field: &Field) -> Result<String> {
-    let mut command = contender.command(venv, field, Work::FindSmall);
-    machine::answer(command.env("EPCACHE_ON_STALE", "ignore"))
 }
 
 fn order(contender: &Contender, venv: &Venv) -> Result<bool> {

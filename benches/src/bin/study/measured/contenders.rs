@@ -211,8 +211,10 @@ impl Contender {
     }
 
     /// The program with its strategy.
+    ///
+    /// Nobody refreshes a cache in the background, where the next one to be measured would pay for it.
     fn program(&self, venv: &Venv) -> Command {
-        match self.language {
+        let mut command = match self.language {
             Language::Python => {
                 let mut command = venv.python();
                 command.arg(venv.scripts.join(START));
@@ -227,10 +229,13 @@ impl Contender {
                 command.args(self.how);
                 command
             }
-        }
+        };
+        command.env("EPCACHE_ON_STALE", "ignore");
+        command
     }
 
-    fn cache_in(&self, caches: &Path) -> PathBuf {
+    /// Its cache among all caches.
+    pub(crate) fn cache_in(&self, caches: &Path) -> PathBuf {
         caches
             .join(self.language.name())
             .join(self.cache.unwrap_or("nothing"))

@@ -10,6 +10,7 @@ mod conditions;
 mod contenders;
 mod environments;
 mod facts;
+mod fresh;
 mod killed;
 mod plan;
 mod record;
@@ -112,6 +113,8 @@ struct Study {
     contenders: Vec<Contender>,
     /// Why nothing can be mounted, where nothing can be.
     no_mounts: Option<String>,
+    /// Whether system calls can be traced.
+    can_trace: bool,
     results: Results,
 }
 
@@ -141,12 +144,20 @@ impl Study {
         results.put([Record::Machine(facts::machine(
             &workshop, &scratch, &venv, load,
         )?)])?;
+        let traced = run::can_trace();
+        if let Err(error) = &traced {
+            results.leave_out(
+                "file system calls, and kills at a call",
+                &format!("{error:#}"),
+            )?;
+        }
         Ok(Study {
             plan,
             workshop,
             venv,
             contenders,
             no_mounts: own_mounts.err().map(|error| format!("{error:#}")),
+            can_trace: traced.is_ok(),
             results,
         })
     }
@@ -176,7 +187,7 @@ impl Study {
             Part::Killed => return killed::measure(self),
             _ => {}
         }
-        for cell in self.plan.cells(part) {
+        for cell in self.cells(part) {
             if let Some(why) = self.can_not(&cell) {
                 self.results.leave_out(cell.condition, &why)?;
                 continue;
@@ -190,6 +201,15 @@ impl Study {
             )?;
         }
         Ok(())
+    }
+
+    /// The cells of a part, without what can't be done here.
+    fn cells(&self, part: Part) -> Vec<Cell> {
+        let mut cells = self.plan.cells(part);
+        for cell in &mut cells {
+            cell.measuring.count &= self.can_trace;
+        }
+        cells
     }
 
     /// Why the cell's condition can't be made here, if it can't.
@@ -214,7 +234,7 @@ impl Study {
             };
             let venv = self.workshop.venv(version, &python)?;
             self.workshop.install_rivals(&venv)?;
-            for cell in self.plan.cells(Part::Pythons) {
+            for cell in self.cells(Part::Pythons) {
                 measure_cell(
                     &venv,
                     &self.workshop.scratch,

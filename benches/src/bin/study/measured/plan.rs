@@ -109,13 +109,13 @@ impl Plan {
                 warm(100, FINDS, 11, everyone),
                 warm(1_000, FINDS, 15, everyone),
                 warm(1_000, LARGE, 9, everyone),
-                warm(10_000, FINDS, 3, everyone),
-                uncounted(warm(10_000, LARGE, 3, everyone)),
+                at_least(5, warm(10_000, FINDS, 9, everyone)),
+                at_least(5, uncounted(warm(10_000, LARGE, 9, everyone))),
             ],
             Part::Builds => vec![
                 warm(100, BUILDS, 9, in_rust),
                 warm(1_000, BUILDS, 7, everyone),
-                warm(10_000, BUILDS, 3, in_rust),
+                warm(10_000, BUILDS, 5, in_rust),
             ],
             Part::Cold => vec![Cell {
                 condition: "cold",
@@ -126,8 +126,8 @@ impl Plan {
                 ..warm(1_000, FINDS, 0, everyone)
             }],
             Part::Slow => vec![
-                slow("slow-0.5ms", NEAR, 1_000, 3),
-                slow("slow-5ms", FAR, 100, 3),
+                at_least(3, slow("slow-0.5ms", NEAR, 1_000, 7)),
+                at_least(3, slow("slow-5ms", FAR, 100, 7)),
                 Cell {
                     shared: true,
                     who: epcache_and_none,
@@ -154,6 +154,7 @@ impl Plan {
             for cell in &mut cells {
                 cell.dists = 20;
                 cell.measuring.rounds = 2;
+                cell.measuring.least = 2;
             }
         }
         cells
@@ -210,6 +211,7 @@ impl Cell {
 fn measuring(rounds: usize) -> Measuring {
     Measuring {
         rounds,
+        least: rounds,
         cold: false,
         count: false,
         delay: Duration::ZERO,
@@ -236,6 +238,17 @@ fn uncounted(cell: Cell) -> Cell {
     Cell {
         measuring: Measuring {
             count: false,
+            ..cell.measuring
+        },
+        ..cell
+    }
+}
+
+/// Who takes long takes part in so many rounds only.
+fn at_least(least: usize, cell: Cell) -> Cell {
+    Cell {
+        measuring: Measuring {
+            least,
             ..cell.measuring
         },
         ..cell

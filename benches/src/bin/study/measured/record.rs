@@ -64,9 +64,10 @@ pub(crate) struct Time {
     pub(crate) condition: &'static str,
     /// Also of a Rust contender: whose `sys.path` it looks at.
     pub(crate) python: String,
+    /// Runs that were timed.
     pub(crate) rounds: usize,
     pub(crate) wall_ms: Quartiles,
-    /// More than `pass` of the same round.
+    /// More than the median of all runs of `pass` in the same rounds.
     pub(crate) above_ms: Quartiles,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) in_process_ms: Option<Quartiles>,

@@ -127,6 +127,11 @@ pub(crate) fn file_system_calls(command: &Command, scratch: &Path) -> Result<u64
     Ok(u64::try_from(calls)?)
 }
 
+/// Whether there is an `strace` that may trace here; the reason why not otherwise.
+pub(crate) fn can_trace() -> Result<()> {
+    timed(Command::new("strace").args(["-f", "-o", "/dev/null", "true"])).map(drop)
+}
+
 fn set(command: &mut Command, name: &OsStr, value: Option<&OsStr>) {
     match value {
         Some(value) => command.env(name, value),

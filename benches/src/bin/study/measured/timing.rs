@@ -1,4 +1,7 @@
 //! The time that each contender takes for a work: all in turn, in another order each round.
+//!
+//! `pass` runs several times a round, among the others, and the median of all its runs is what is
+//! subtracted: a single run of it says less than is subtracted from.
 
 use std::time::Duration;
 
@@ -8,6 +11,7 @@ use epcache_benches::measure::shuffled;
 use super::conditions::Field;
 use super::contenders::{Contender, Family, Language, expected};
 use super::environments::Venv;
+use super::fresh;
 use super::record::{Quartiles, Record, Results, Time, rounded};
 use super::run::{self, Ran};
 use super::work::{Work, is_right};
@@ -15,10 +19,18 @@ use super::work::{Work, is_right};
 /// The number of the distribution that is installed to count calls.
 const NOT_A_ROUND: usize = 999;
 
+/// How often `pass` runs in each round.
+const PASSES: usize = 3;
+
+/// Who has run for so long has run often enough, if it was in [`Measuring::least`] rounds.
+const ENOUGH: Duration = Duration::from_secs(2);
+
 /// How a cell of the plan is measured.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Measuring {
     pub(crate) rounds: usize,
+    /// In how many of them also the slow ones take part.
+    pub(crate) least: usize,
     /// Whether the kernel is to forget all files before each run.
     pub(crate) cold: bool,
     /// Whether to count calls too, in a run of its own.
@@ -35,6 +47,16 @@ struct Runner<'a> {
     right: Option<(bool, bool)>,
     calls: Option<u64>,
     runs: Vec<Ran>,
+    /// The files of the cache as they were built.
+    built: fresh::Files,
+}
+
+impl Measuring {
+    /// Round 0 reads what will be in memory later, and does not count. It is not needed where nothing
+    /// stays in memory, and takes long there.
+    fn all_rounds(self) -> std::ops::RangeInclusive<usize> {
+        usize::from(self.cold || !self.delay.is_zero())..=self.rounds
+    }
 }
 
 /// Measures one work of all contenders that can do it, language by language.
@@ -60,6 +82,7 @@ pub(crate) fn measure(
                     right: None,
                     calls: None,
                     runs: Vec::new(),
+                    built: fresh::Files::new(),
                 });
             }
         }
@@ -87,15 +110,19 @@ pub(crate) fn measure(
         if work.is_build() {
             let right = expected(venv, field, Work::List)?;
             for runner in &mut runners {
+                runner.built = fresh::files(runner.contender, field)?;
                 runner.compare(venv, field, Work::List, &right)?;
             }
         }
+        for runner in &mut runners {
+            runner.check_cache(venv, field)?;
+        }
         if work == Work::Rebuild {
-            for round in 0..=measuring.rounds {
+            for round in measuring.all_rounds() {
                 field.remove_one(round)?;
             }
         }
-        results.put(records(venv, field, &runners, work, measuring)?)?;
+        results.put(records(venv, field, &runners, work)?)?;
     }
     Ok(())
 }
@@ -117,7 +144,7 @@ fn prepare<'a>(
             Err(error) => {
                 let Runner { contender, .. } = runner;
                 let what = format!("{contender}, {}, Python {}", work.name(), venv.version);
-                results.leave_out(&what, &first_line(&format!("{error:#}")))?;
+                results.leave_out(&what, &last_line(&format!("{error:#}")))?;
             }
         }
     }
@@ -127,11 +154,15 @@ fn prepare<'a>(
             runner.compare(venv, field, work, &right)?;
         }
     }
+    for runner in &mut able {
+        runner.built = fresh::files(runner.contender, field)?;
+        fresh::ensure_fresh(venv, field, runner.contender)?;
+    }
     Ok(able)
 }
 
 /// A message may hold all that a program said; a record needs the end, which says what it died of.
-fn first_line(message: &str) -> String {
+fn last_line(message: &str) -> String {
     let last = message.trim_end().lines().next_back().unwrap_or_default();
     last.chars().take(200).collect()
 }
@@ -143,16 +174,14 @@ fn run_rounds(
     work: Work,
     measuring: Measuring,
 ) -> Result<()> {
-    // Round 0 reads what will be in memory later, and does not count. It is not needed where nothing
-    // stays in memory, and takes long there.
-    let first = usize::from(measuring.cold || !measuring.delay.is_zero());
-    for round in first..=measuring.rounds {
+    for round in measuring.all_rounds() {
         if work == Work::Rebuild {
             field.install_one(round)?;
             venv.let_stamps_age()?;
         }
-        for index in shuffled(runners.len(), u32::try_from(round)?) {
-            let runner = &mut runners[index];
+        let each = take_part(runners, measuring);
+        for index in shuffled(each.len(), u32::try_from(round)?) {
+            let runner = &mut runners[each[index]];
             if work == Work::FirstBuild && runner.contender.builds {
                 runner.contender.remove_cache(field)?;
             }
@@ -167,6 +196,16 @@ fn run_rounds(
         }
     }
     Ok(())
+}
+
+/// The runners of the next round: `pass`, which is the first, several times.
+fn take_part(runners: &[Runner<'_>], measuring: Measuring) -> Vec<usize> {
+    let others = (1..runners.len()).filter(|&index| {
+        let runs = &runners[index].runs;
+        let taken: Duration = runs.iter().map(|ran| ran.wall).sum();
+        runs.len() < measuring.least || taken < ENOUGH
+    });
+    std::iter::repeat_n(0, PASSES).chain(others).collect()
 }
 
 /// Counts each one's calls to the file system, doing the same as when it will be timed.
@@ -215,29 +254,37 @@ impl Runner<'_> {
         Ok(())
     }
 
+    /// A right answer is worth nothing if the cache was not built, or not read: fails where epcache's is
+    /// stale, and calls the answer wrong where another's was built again by who was to read it.
+    fn check_cache(&mut self, venv: &Venv, field: &Field) -> Result<()> {
+        if !self.contender.builds {
+            return Ok(());
+        }
+        fresh::ensure_fresh(venv, field, self.contender)?;
+        if self.built.is_empty() || self.built != fresh::files(self.contender, field)? {
+            eprintln!(
+                "{}: the cache was not built, or built again",
+                self.contender
+            );
+            self.right = self.right.map(|(_, order)| (false, order));
+        }
+        Ok(())
+    }
+
     fn wall(&self) -> Vec<f64> {
         self.runs.iter().map(|ran| milliseconds(ran.wall)).collect()
     }
 
-    /// What it took more than the first of all runners in each round.
-    fn above(&self, pass: &[f64]) -> Vec<f64> {
-        let wall = self.wall();
-        wall.iter()
-            .zip(pass)
-            .map(|(own, pass)| own - pass)
-            .collect()
+    /// What each run took more than this.
+    fn above(&self, pass: f64) -> Vec<f64> {
+        self.wall().iter().map(|own| own - pass).collect()
     }
 }
 
-fn records(
-    venv: &Venv,
-    field: &Field,
-    runners: &[Runner<'_>],
-    work: Work,
-    measuring: Measuring,
-) -> Result<Vec<Record>> {
+fn records(venv: &Venv, field: &Field, runners: &[Runner<'_>], work: Work) -> Result<Vec<Record>> {
     let pass = runners.first().context("nobody was measured")?.wall();
-    let median_above = |runner: &Runner<'_>| Some(Quartiles::of(&runner.above(&pass))?.median);
+    let pass = Quartiles::of(&pass).context("no round was run")?.median;
+    let median_above = |runner: &Runner<'_>| Some(Quartiles::of(&runner.above(pass))?.median);
     let none = runners
         .iter()
         .find(|runner| runner.contender.family == Family::None)
@@ -259,9 +306,9 @@ fn records(
             dists: field.dists,
             condition: field.condition,
             python: venv.version.clone(),
-            rounds: measuring.rounds,
+            rounds: runner.runs.len(),
             wall_ms: Quartiles::of(&runner.wall())?,
-            above_ms: Quartiles::of(&runner.above(&pass))?,
+            above_ms: Quartiles::of(&runner.above(pass))?,
             in_process_ms: Quartiles::of(&in_process.collect::<Vec<_>>()),
             ratio_to_none: none
                 .filter(|_| runner.contender.answers())
