@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use epcache_benches::machine;
 
 use super::environments::{OTHER_PYTHONS, Venv, Workshop, find_python};
@@ -28,7 +28,7 @@ pub(super) fn machine(
     }
     let version = &workshop.machine.epcache_version;
     Ok(Machine {
-        date: machine::answer(Command::new("date").args(["-u", "+%F"]))?,
+        date: date()?,
         system: workshop.machine.system.clone(),
         cpu: value_in("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".to_owned()),
         processors: workshop.machine.processors,
@@ -42,7 +42,20 @@ pub(super) fn machine(
             .to_owned(),
         command: COMMAND.to_owned(),
         load,
+        dists_beside: dists(venv)?,
     })
+}
+
+/// Today.
+pub(super) fn date() -> Result<String> {
+    machine::answer(Command::new("date").args(["-u", "+%F"]))
+}
+
+/// How many dists are on the path of the environment, before any are generated.
+fn dists(venv: &Venv) -> Result<usize> {
+    let code = "import importlib.metadata as m; print(sum(1 for _ in m.distributions()))";
+    let said = machine::answer(venv.python().args(["-c", code]))?;
+    said.parse().with_context(|| format!("count dists: {said}"))
 }
 
 /// The average number of processes at work in the last minute.

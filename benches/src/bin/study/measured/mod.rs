@@ -95,10 +95,8 @@ pub(super) fn main() -> Result<()> {
     let results = Results::open(&file, !arguments.only.is_empty() && file.exists())?;
     Study::set_up(&arguments, scratch.path(), own_mounts, results)?.run(&arguments.only)?;
     if arguments.quick {
-        println!(
-            "{}",
-            std::fs::read_to_string(&file).context("read the results")?
-        );
+        let records = std::fs::read_to_string(&file).context("read the results")?;
+        println!("{records}\n{}", report::try_out(&file)?);
         return Ok(());
     }
     report::write(&file, &docs)
@@ -141,9 +139,7 @@ impl Study {
         }
         let mut contenders = contenders::all(!plan.quick);
         contenders.retain(|contender| plan.takes_part(contender));
-        results.put([Record::Machine(facts::machine(
-            &workshop, &scratch, &venv, load,
-        )?)])?;
+        results.put_machine(facts::machine(&workshop, &scratch, &venv, load)?)?;
         let traced = run::can_trace();
         if let Err(error) = &traced {
             results.leave_out(
@@ -171,11 +167,17 @@ impl Study {
                 continue;
             }
             let start = Instant::now();
+            let name = part.to_possible_value().context("a part has no name")?;
+            self.results.begin_part(name.get_name());
+            let date = facts::date()?;
             self.measure(part)
                 .with_context(|| format!("measure the part {part:?}"))?;
-            eprintln!("{part:?}: {:.0} s", start.elapsed().as_secs_f64());
+            let seconds = start.elapsed().as_secs();
+            eprintln!("{part:?}: {seconds} s");
+            self.results
+                .put([Record::Part(record::Part { date, seconds })])?;
         }
-        Ok(())
+        self.results.finish()
     }
 
     fn measure(&mut self, part: Part) -> Result<()> {
@@ -268,12 +270,19 @@ fn measure_cell(
     Ok(())
 }
 
+/// Lazily, the last one first: who is at work there is about to end.
+const UNMOUNT_BELOW: &str = r#"while read -r _ at _; do case $at in "$1"/*) echo "$at";; esac; done </proc/self/mounts | tac | xargs -r umount -l"#;
+
 /// Ends this process when its time is up. What it mounted, and who waits for that, ends with it.
 fn give_up_after(minutes: u32, scratch: &Path) {
     let scratch = scratch.to_owned();
     std::thread::spawn(move || {
         std::thread::sleep(Duration::from_secs(60) * minutes);
         eprintln!("error: not done after {minutes} minutes (see --time-limit)");
+        // Not through what is mounted in it, which may be slow, and hides what is below.
+        let mut unmount = std::process::Command::new("sh");
+        unmount.args(["-c", UNMOUNT_BELOW, "sh"]).arg(&scratch);
+        let _ = unmount.status();
         let _ = std::fs::remove_dir_all(scratch);
         std::process::exit(2);
     });

@@ -3,14 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 use serde_json::Value;
 
 /// What tells one record from another. A newer record takes the place of an older one that has the
 /// same values in all of these.
-const IDENTITY: [&str; 11] = [
+const IDENTITY: [&str; 12] = [
     "kind",
+    "part",
     "language",
     "contender",
     "work",
@@ -23,11 +24,23 @@ const IDENTITY: [&str; 11] = [
     "what",
 ];
 
+/// In what all records must be of the same machine.
+const SAME_MACHINE: [&str; 7] = [
+    "cpu",
+    "processors",
+    "memory_mib",
+    "system",
+    "file_system",
+    "pythons",
+    "epcache",
+];
+
 /// One line.
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum Record {
     Machine(Machine),
+    Part(Part),
     Time(Box<Time>),
     Together(Together),
     Killed(Killed),
@@ -52,6 +65,16 @@ pub(crate) struct Machine {
     pub(crate) command: String,
     /// The average number of processes at work in the minute before.
     pub(crate) load: f64,
+    /// The dists of the environment itself, the rivals among them, which everybody finds beside the
+    /// generated ones.
+    pub(crate) dists_beside: usize,
+}
+
+/// When a part of all was measured: `Results` adds which.
+#[derive(Debug, Serialize)]
+pub(crate) struct Part {
+    pub(crate) date: String,
+    pub(crate) seconds: u64,
 }
 
 /// How long one contender takes for one work in one condition.
@@ -96,7 +119,12 @@ pub(crate) struct Together {
     pub(crate) dists: usize,
     pub(crate) processes: usize,
     pub(crate) rounds: usize,
-    /// Answers, one while they are at work and one afterwards in each round.
+    /// How many were at work at one moment at most: the median of the rounds.
+    pub(crate) overlapped: usize,
+    /// Rounds after which there was no cache, or the next one who asked wrote it again.
+    pub(crate) rebuilt: usize,
+    /// Answers: in each round one while they are at work, and afterwards as many as there were
+    /// builders.
     pub(crate) wrong: usize,
     /// Processes.
     pub(crate) failed: usize,
@@ -109,8 +137,10 @@ pub(crate) struct Killed {
     pub(crate) contender: &'static str,
     pub(crate) dists: usize,
     pub(crate) kills: usize,
-    /// How many of them came before the build was done.
+    /// How many of them came before the process had ended.
     pub(crate) in_time: usize,
+    /// How many came as it entered a call that changes the cache.
+    pub(crate) writing: usize,
     pub(crate) wrong: usize,
     pub(crate) failed: usize,
 }
@@ -182,24 +212,29 @@ pub(crate) fn rounded(number: f64) -> f64 {
     (number * 1e3).round() / 1e3
 }
 
-/// The records in a file.
+/// The records in a file, which is written beside it until all is done.
 #[derive(Debug)]
 pub(crate) struct Results {
     file: PathBuf,
     lines: Vec<Line>,
+    /// Which what is added is part of.
+    part: Option<String>,
 }
 
 #[derive(Debug)]
 struct Line {
-    identity: Vec<Value>,
+    value: Value,
     text: String,
 }
 
 impl Line {
     fn new(text: String) -> Result<Line> {
-        let value: Value = serde_json::from_str(&text).context("read a record")?;
-        let identity = IDENTITY.iter().map(|key| value[*key].clone()).collect();
-        Ok(Line { identity, text })
+        let value = serde_json::from_str(&text).context("read a record")?;
+        Ok(Line { value, text })
+    }
+
+    fn identity(&self) -> [&Value; IDENTITY.len()] {
+        IDENTITY.map(|key| &self.value[key])
     }
 }
 
@@ -213,21 +248,67 @@ impl Results {
             for line in text.lines() {
                 lines.push(Line::new(line.to_owned())?);
             }
+            // What is left out of all parts is said anew.
+            lines.retain(|line| line.value["kind"] != "left_out" || !line.value["part"].is_null());
         }
         Ok(Results {
             file: file.to_owned(),
             lines,
+            part: None,
         })
+    }
+
+    /// Notes the machine; where there are records of another one, they can't stand beside new ones.
+    pub(crate) fn put_machine(&mut self, machine: Machine) -> Result<()> {
+        let Some(old) = self
+            .lines
+            .iter()
+            .find(|line| line.value["kind"] == "machine")
+        else {
+            return self.put([Record::Machine(machine)]);
+        };
+        let new = serde_json::to_value(&machine).context("write a record")?;
+        for key in SAME_MACHINE {
+            ensure!(
+                old.value[key] == new[key],
+                "{}: measured with another {key}, {} and not {}: measure all parts",
+                self.file.display(),
+                old.value[key],
+                new[key]
+            );
+        }
+        Ok(())
+    }
+
+    /// Forgets what was measured of a part, and says of what comes that it is of it.
+    pub(crate) fn begin_part(&mut self, part: &str) {
+        self.lines.retain(|line| line.value["part"] != part);
+        self.part = Some(part.to_owned());
+    }
+
+    /// Where everything is written to until all is done.
+    fn partial(&self) -> PathBuf {
+        self.file.with_extension("jsonl.partial")
+    }
+
+    /// Puts the file in its place.
+    pub(crate) fn finish(self) -> Result<()> {
+        fs::rename(self.partial(), &self.file)
+            .with_context(|| format!("rename to {}", self.file.display()))
     }
 
     /// Adds records and writes the file, so that a run that stops has left what it measured.
     pub(crate) fn put(&mut self, records: impl IntoIterator<Item = Record>) -> Result<()> {
         for record in records {
-            let line = Line::new(serde_json::to_string(&record).context("write a record")?)?;
+            let mut text = serde_json::to_string(&record).context("write a record")?;
+            if let Some(part) = &self.part {
+                text = text.replacen('{', &format!("{{\"part\":\"{part}\","), 1);
+            }
+            let line = Line::new(text)?;
             match self
                 .lines
                 .iter_mut()
-                .find(|old| old.identity == line.identity)
+                .find(|old| old.identity() == line.identity())
             {
                 Some(old) => *old = line,
                 None => self.lines.push(line),
@@ -238,7 +319,8 @@ impl Results {
             .iter()
             .flat_map(|line| [line.text.as_str(), "\n"])
             .collect();
-        fs::write(&self.file, text).with_context(|| format!("write {}", self.file.display()))
+        let file = self.partial();
+        fs::write(&file, text).with_context(|| format!("write {}", file.display()))
     }
 
     /// Says that something was not measured, to who waits and in the file.
@@ -283,14 +365,61 @@ mod tests {
         first
             .put([change("none", true), change("stevedore", true)])
             .unwrap();
+        first.finish().unwrap();
         let mut second = Results::open(&file, true).unwrap();
         second.put([change("none", false)]).unwrap();
+        assert!(fs::read_to_string(&file).unwrap().contains("true}\n{"));
+        second.finish().unwrap();
         let expected = "\
 {\"kind\":\"changes\",\"language\":\"rust\",\"contender\":\"none\",\"change\":\"upgrade\",\"wrong\":false}
 {\"kind\":\"changes\",\"language\":\"rust\",\"contender\":\"stevedore\",\"change\":\"upgrade\",\"wrong\":true}
 ";
         assert_eq!(fs::read_to_string(&file).unwrap(), expected);
-        Results::open(&file, false).unwrap().put([]).unwrap();
-        assert_eq!(fs::read_to_string(&file).unwrap(), "");
+    }
+
+    #[test]
+    fn nothing_old_is_left_of_a_part_that_is_measured_again() {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("results.jsonl");
+        let mut first = Results::open(&file, false).unwrap();
+        first.put([left_out("in general", "no")]).unwrap();
+        for part in ["warm", "cold"] {
+            first.begin_part(part);
+            first.put([left_out("that", part)]).unwrap();
+        }
+        first.finish().unwrap();
+        let mut second = Results::open(&file, true).unwrap();
+        second.begin_part("warm");
+        second.put([]).unwrap();
+        second.finish().unwrap();
+        let expected =
+            "{\"part\":\"cold\",\"kind\":\"left_out\",\"what\":\"that\",\"why\":\"cold\"}\n";
+        assert_eq!(fs::read_to_string(&file).unwrap(), expected);
+    }
+
+    #[test]
+    fn records_of_two_machines_are_not_mixed() {
+        let machine = |system: &str| Machine {
+            date: String::new(),
+            system: system.to_owned(),
+            cpu: String::new(),
+            processors: 2,
+            memory_mib: 1,
+            file_system: String::new(),
+            pythons: Vec::new(),
+            epcache: String::new(),
+            command: String::new(),
+            load: 0.0,
+            dists_beside: 0,
+        };
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("results.jsonl");
+        let mut first = Results::open(&file, false).unwrap();
+        first.put_machine(machine("one")).unwrap();
+        first.finish().unwrap();
+        let mut second = Results::open(&file, true).unwrap();
+        second.put_machine(machine("one")).unwrap();
+        let error = second.put_machine(machine("two")).unwrap_err();
+        assert!(error.to_string().contains("another system"), "{error}");
     }
 }

@@ -1,6 +1,5 @@
 //! One process: timed, asked, counted, or killed.
 
-use std::ffi::OsStr;
 use std::io::Read as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -65,8 +64,14 @@ pub(crate) fn timed(command: &mut Command) -> Result<Ran> {
     let status = child.wait().context("wait for a contender")?;
     let wall = start.elapsed();
     ensure!(status.success(), "{command:?} failed: {status}\n{said}");
-    let told = said.lines().next_back().and_then(Told::parse);
+    let told = told(said.as_bytes());
     Ok(Ran { wall, told })
+}
+
+/// What a contender tells in its last line on standard error.
+pub(crate) fn told(said: &[u8]) -> Option<Told> {
+    let said = String::from_utf8_lossy(said);
+    said.lines().next_back().and_then(Told::parse)
 }
 
 fn read_errors(child: &mut Child) -> Result<String> {
@@ -101,24 +106,8 @@ pub(crate) fn kill(child: &mut Child) -> Result<()> {
 /// How many calls to the file system a command makes, those of its start included.
 pub(crate) fn file_system_calls(command: &Command, scratch: &Path) -> Result<u64> {
     let log = scratch.join("strace.log");
-    let mut strace = Command::new("strace");
-    strace.args([
-        "-f",
-        "-qq",
-        "-e",
-        FILE_SYSTEM_CALLS,
-        "-e",
-        "signal=none",
-        "-o",
-    ]);
-    strace
-        .arg(&log)
-        .arg(command.get_program())
-        .args(command.get_args());
-    for (name, value) in command.get_envs() {
-        set(&mut strace, name, value);
-    }
-    timed(&mut strace)?;
+    let trace = ["-e", FILE_SYSTEM_CALLS, "-e", "signal=none"];
+    timed(&mut under_strace(command, &trace, &log))?;
     let log = std::fs::read(&log).context("read what strace wrote")?;
     let calls = String::from_utf8_lossy(&log)
         .lines()
@@ -127,16 +116,29 @@ pub(crate) fn file_system_calls(command: &Command, scratch: &Path) -> Result<u64
     Ok(u64::try_from(calls)?)
 }
 
+/// The same command under `strace`.
+pub(crate) fn under_strace(command: &Command, options: &[&str], log: &Path) -> Command {
+    let mut strace = with_environment_of(command, Command::new("strace"));
+    strace.args(["-f", "-qq"]).args(options);
+    strace.arg("-o").arg(log).arg("--");
+    strace.arg(command.get_program()).args(command.get_args());
+    strace
+}
+
 /// Whether there is an `strace` that may trace here; the reason why not otherwise.
 pub(crate) fn can_trace() -> Result<()> {
     timed(Command::new("strace").args(["-f", "-o", "/dev/null", "true"])).map(drop)
 }
 
-fn set(command: &mut Command, name: &OsStr, value: Option<&OsStr>) {
-    match value {
-        Some(value) => command.env(name, value),
-        None => command.env_remove(name),
-    };
+/// Another command with the environment of the first.
+pub(crate) fn with_environment_of(command: &Command, mut other: Command) -> Command {
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => other.env(name, value),
+            None => other.env_remove(name),
+        };
+    }
+    other
 }
 
 /// Has everything written to the disk, and then forgotten.

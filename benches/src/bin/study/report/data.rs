@@ -12,6 +12,7 @@ use serde::Deserialize;
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Line {
     Machine(Machine),
+    Part(Part),
     Time(Time),
     Together(Attempts),
     Killed(Attempts),
@@ -38,6 +39,15 @@ pub(super) struct Machine {
     pub(super) command: String,
     /// Processes that wanted a processor when the measuring began, on average.
     pub(super) load: Option<f64>,
+    /// The environment's own dists, which are found beside the generated ones.
+    pub(super) dists_beside: Option<u32>,
+}
+
+/// When a part was measured.
+#[derive(Deserialize)]
+pub(super) struct Part {
+    pub(super) part: String,
+    pub(super) date: String,
 }
 
 /// A median and its quartiles, in milliseconds.
@@ -57,6 +67,8 @@ pub(super) struct Time {
     pub(super) dists: u32,
     pub(super) condition: String,
     pub(super) python: Option<String>,
+    /// Runs.
+    pub(super) rounds: Option<u32>,
     pub(super) wall_ms: Option<Spread>,
     /// Above a process of the same round that does nothing.
     pub(super) above_ms: Option<Spread>,
@@ -76,8 +88,14 @@ pub(super) struct Attempts {
     #[serde(alias = "kills")]
     pub(super) rounds: u32,
     pub(super) processes: Option<u32>,
+    /// Of the builders, the most that were at work at one moment.
+    pub(super) overlapped: Option<u32>,
+    /// Rounds that left no cache, or one that was not believed.
+    pub(super) rebuilt: Option<u32>,
     /// Kills that came before the build was done.
     pub(super) in_time: Option<u32>,
+    /// Kills as the build entered a call that changes the cache.
+    pub(super) writing: Option<u32>,
     /// Answers that were not those of `importlib.metadata`.
     pub(super) wrong: u32,
     /// Processes that ended with an error.
@@ -101,6 +119,7 @@ pub(super) struct Application {
     /// `plain`, or patched: `epcache-exact`, `epcache-fast`.
     #[serde(rename = "as")]
     pub(super) way: String,
+    pub(super) rounds: Option<u32>,
     pub(super) wall_ms: Spread,
     pub(super) pass_ms: Option<f64>,
     pub(super) entry_points_ms: Option<f64>,
@@ -116,6 +135,7 @@ pub(super) struct LeftOut {
 /// Everything that was measured.
 pub(super) struct Results {
     pub(super) machine: Machine,
+    pub(super) parts: Vec<Part>,
     pub(super) times: Vec<Time>,
     pub(super) together: Vec<Attempts>,
     pub(super) killed: Vec<Attempts>,
@@ -133,13 +153,14 @@ impl Results {
     pub(super) fn parse(text: &str) -> Result<Results> {
         let mut machine = None;
         let [mut together, mut killed] = [Vec::new(), Vec::new()];
-        let (mut times, mut changes) = (Vec::new(), Vec::new());
+        let (mut parts, mut times, mut changes) = (Vec::new(), Vec::new(), Vec::new());
         let (mut applications, mut left_out) = (Vec::new(), Vec::new());
         for (index, line) in text.lines().enumerate() {
             let line = serde_json::from_str(line)
                 .with_context(|| format!("read line {} of the results: {line}", index + 1))?;
             match line {
                 Line::Machine(found) => machine = Some(found),
+                Line::Part(part) => parts.push(part),
                 Line::Time(time) => times.push(time),
                 Line::Together(attempts) => together.push(attempts),
                 Line::Killed(attempts) => killed.push(attempts),
@@ -151,6 +172,7 @@ impl Results {
         }
         let results = Results {
             machine: machine.context("the results do not say on which machine")?,
+            parts,
             times,
             together,
             killed,
@@ -212,7 +234,8 @@ impl Results {
     /// It was not measured.
     pub(super) fn number(&self, field: Field, case: Case<'_>, contender: &str) -> Result<f64> {
         let spread = self.spread(field, case, contender);
-        let spread = spread.with_context(|| format!("not measured: {field} {contender} {case}"))?;
+        let spread = spread
+            .ok_or_else(|| NotMeasured(format!("not measured: {field} {contender} {case}")))?;
         ensure!(
             spread.median.is_finite(),
             "no number: {field} {contender} {case}"
@@ -232,6 +255,18 @@ impl Results {
         cases
     }
 }
+
+/// Why a placeholder can't be filled in: not because of what it says.
+#[derive(Debug)]
+pub(super) struct NotMeasured(pub(super) String);
+
+impl fmt::Display for NotMeasured {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotMeasured {}
 
 /// What a contender is measured at.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -16,7 +16,7 @@
 
 use anyhow::{Result, bail, ensure};
 
-use super::data::{Attempts, Case, Field, Results, Spread};
+use super::data::{Attempts, Case, Field, NotMeasured, Results, Spread};
 use super::template::case;
 use super::words;
 
@@ -91,19 +91,29 @@ pub(super) fn table(name: &str, arguments: &[&str], results: &Results) -> Result
         ("together", []) => attempts(
             &results.together,
             "rounds",
-            ("processes", |one| one.processes),
+            &[
+                ("processes", |one| one.processes),
+                ("at work at once", |one| one.overlapped),
+                ("not built", |one| one.rebuilt),
+            ],
         ),
         ("killed", []) => attempts(
             &results.killed,
             "kills",
-            ("before the end", |one| one.in_time),
+            &[
+                ("before the end", |one| one.in_time),
+                ("while writing", |one| one.writing),
+            ],
         ),
         ("changes", [language]) => changes(results, language),
         ("applications", []) => applications(results),
         ("left-out", []) => left_out(results),
         _ => bail!("there is no such table"),
     };
-    ensure!(!table.rows.is_empty(), "nothing of this was measured");
+    ensure!(
+        !table.rows.is_empty(),
+        NotMeasured("nothing of this was measured".to_owned())
+    );
     Ok(table.markdown())
 }
 
@@ -194,18 +204,26 @@ fn cell(results: &Results, field: Field, case: Case<'_>, contender: &str) -> Str
     let Some(spread) = results.spread(field, case, contender) else {
         return NOTHING.to_owned();
     };
-    let wrong = results.time(case, contender).and_then(|time| time.right) == Some(false);
+    let time = results.time(case, contender);
+    let wrong = time.and_then(|time| time.right) == Some(false);
     let text = match field {
         Field::Calls | Field::Bytes => words::grouped(spread.median),
         Field::Peak => format!("{:.1}", spread.median),
-        _ => with_quartiles(spread),
+        _ => with_quartiles(spread, time.and_then(|time| time.rounds)),
     };
     text + if wrong { WRONG } else { "" }
 }
 
-fn with_quartiles(spread: Spread) -> String {
+/// Of fewer runs, the number is told: quartiles of three are the least and the most.
+const FEW: u32 = 5;
+
+fn with_quartiles(spread: Spread, runs: Option<u32>) -> String {
     let [median, q1, q3] = [spread.median, spread.q1, spread.q3].map(words::number);
-    format!("{median} ({q1}–{q3})")
+    let runs = match runs {
+        Some(runs) if runs < FEW => format!(", n={runs}"),
+        _ => String::new(),
+    };
+    format!("{median} ({q1}–{q3}{runs})")
 }
 
 fn all(results: &Results, case: Case<'_>) -> Table {
@@ -278,31 +296,21 @@ fn floor(results: &Results, conditions: &[&str]) -> Table {
     table
 }
 
-/// The cases in which somebody is faster than epcache in its default mode, by more than the
-/// quartiles of both, and who.
+/// The cases in which somebody is faster than epcache in one of its modes, by more than the quartiles of
+/// both, and who.
 fn behind(results: &Results) -> Result<String> {
     let [exact, fast] = MODES;
-    let mut table = Table::new(["`exact`, ms", "`fast`, ms", "faster than `exact`, ms"]);
+    let mut table = Table::new([
+        "`exact`, ms",
+        "faster than `exact`, ms",
+        "`fast`, ms",
+        "faster than `fast`, ms",
+    ]);
     let mut compared = false;
     for case in results.cases() {
-        let spread = |contender| results.spread(Field::Above, case, contender);
-        let Some(ours) = spread(exact) else {
-            continue;
-        };
-        compared = true;
-        let faster: Vec<String> = contenders(results)
-            .into_iter()
-            .filter(|contender| {
-                !contender.starts_with("epcache-") && !["pass", "floor"].contains(contender)
-            })
-            .filter_map(|contender| Some((contender, spread(contender)?)))
-            .filter(|(_, theirs)| theirs.q3 < ours.q1)
-            .map(|(contender, theirs)| {
-                let name = words::contender(contender);
-                format!("{name}: {}", words::number(theirs.median))
-            })
-            .collect();
-        if faster.is_empty() {
+        compared |= results.spread(Field::Above, case, exact).is_some();
+        let [than_exact, than_fast] = MODES.map(|mode| faster(results, case, mode));
+        if [&than_exact, &than_fast].iter().all(|who| *who == NOTHING) {
             continue;
         }
         let name = format!(
@@ -312,18 +320,39 @@ fn behind(results: &Results) -> Result<String> {
             words::grouped(f64::from(case.dists)),
             words::condition(case.condition),
         );
-        let cells = vec![
-            with_quartiles(ours),
-            cell(results, Field::Above, case, fast),
-            faster.join("; "),
-        ];
-        table.row(&name, cells);
+        let ours = |mode| cell(results, Field::Above, case, mode);
+        table.row(&name, vec![ours(exact), than_exact, ours(fast), than_fast]);
     }
-    ensure!(compared, "epcache was not measured");
+    ensure!(compared, NotMeasured("epcache was not measured".to_owned()));
     if table.rows.is_empty() {
         return Ok("Nowhere.".to_owned());
     }
     Ok(table.markdown())
+}
+
+/// Who is faster than this mode of epcache, and how fast.
+fn faster(results: &Results, case: Case<'_>, mode: &str) -> String {
+    let spread = |contender| results.spread(Field::Above, case, contender);
+    let Some(ours) = spread(mode) else {
+        return NOTHING.to_owned();
+    };
+    let is_other = |contender: &&str| {
+        !contender.starts_with("epcache-") && !["pass", "floor"].contains(contender)
+    };
+    let faster: Vec<String> = contenders(results)
+        .into_iter()
+        .filter(is_other)
+        .filter_map(|contender| Some((contender, spread(contender)?)))
+        .filter(|(_, theirs)| theirs.q3 < ours.q1)
+        .map(|(contender, theirs)| {
+            let name = words::contender(contender);
+            format!("{name}: {}", words::number(theirs.median))
+        })
+        .collect();
+    match faster.as_slice() {
+        [] => NOTHING.to_owned(),
+        faster => faster.join("; "),
+    }
 }
 
 /// The language, and the version of Python where it is not the main one.
@@ -336,26 +365,27 @@ fn in_which(case: Case<'_>, results: &Results) -> String {
     }
 }
 
-/// What was tried by each contender that took part, and how often it went wrong. `extra` is one more
-/// column.
-fn attempts(of: &[Attempts], what: &str, extra: (&str, fn(&Attempts) -> Option<u32>)) -> Table {
-    let mut table = Table::new([what, extra.0, "wrong answers", "failures"]);
+/// A column's heading and its number.
+type Count = (&'static str, fn(&Attempts) -> Option<u32>);
+
+/// What was tried by each contender that took part, and how often it went wrong.
+fn attempts(of: &[Attempts], what: &'static str, extra: &[Count]) -> Table {
+    let mut columns: Vec<Count> = vec![(what, |one| Some(one.rounds))];
+    columns.extend(extra);
+    columns.push(("wrong answers", |one| Some(one.wrong)));
+    columns.push(("failures", |one| Some(one.failed)));
+    let mut table = Table::new(columns.iter().map(|(heading, _)| heading));
     let mut contenders = of.iter().map(|one| one.contender.as_str()).collect();
     words::contenders_in_order(&mut contenders);
     for contender in contenders {
         for one in of.iter().filter(|one| one.contender == contender) {
-            let counts = [
-                Some(one.rounds),
-                extra.1(one),
-                Some(one.wrong),
-                Some(one.failed),
-            ];
-            let cells =
-                counts.map(|count| count.map_or(NOTHING.to_owned(), |count| count.to_string()));
+            let cells = columns
+                .iter()
+                .map(|(_, count)| count(one).map_or(NOTHING.to_owned(), |count| count.to_string()));
             let language = words::language(&one.language);
             table.row(
                 &format!("{}, {language}", words::contender(contender)),
-                cells.to_vec(),
+                cells.collect(),
             );
         }
     }
@@ -438,7 +468,11 @@ fn applications(results: &Results) -> Table {
             });
         let mut cells: Vec<String> = ways
             .iter()
-            .map(|way| of_way(way).map_or(NOTHING.to_owned(), |one| with_quartiles(one.wall_ms)))
+            .map(|way| {
+                of_way(way).map_or(NOTHING.to_owned(), |one| {
+                    with_quartiles(one.wall_ms, one.rounds)
+                })
+            })
             .collect();
         cells.extend([
             known(plain.and_then(|plain| plain.pass_ms)),

@@ -22,15 +22,23 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::data::{Attempts, Case, Field, Results};
+use super::data::{Attempts, Case, Field, NotMeasured, Part, Results};
 use super::{figures, tables, words};
+
+/// What the results are of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    Everything,
+    /// A dash stands for what was not measured, and nothing is checked.
+    Parts,
+}
 
 /// Fills in all placeholders.
 ///
 /// # Errors
 /// There is no data for one, or it can't be read, or what it checks is not so. The error names it,
 /// and the line where it stands.
-pub(super) fn fill(template: &str, results: &Results) -> Result<String> {
+pub(super) fn fill(template: &str, results: &Results, of: Of) -> Result<String> {
     let mut document = String::with_capacity(template.len());
     let mut rest = template;
     while let Some((before, after)) = rest.split_once("{{") {
@@ -39,8 +47,12 @@ pub(super) fn fill(template: &str, results: &Results) -> Result<String> {
         let (placeholder, after) = after
             .split_once("}}")
             .with_context(|| format!("line {line} of the template: {{{{ has no end"))?;
-        let text = placeholder_text(placeholder, results)
-            .with_context(|| format!("line {line} of the template: {{{{{placeholder}}}}}"))?;
+        let text = match placeholder_text(placeholder, results, of) {
+            Err(error) if of == Of::Parts && error.is::<NotMeasured>() => "–".to_owned(),
+            text => {
+                text.with_context(|| format!("line {line} of the template: {{{{{placeholder}}}}}"))?
+            }
+        };
         document.push_str(&text);
         rest = after;
     }
@@ -48,7 +60,7 @@ pub(super) fn fill(template: &str, results: &Results) -> Result<String> {
     Ok(document)
 }
 
-fn placeholder_text(placeholder: &str, results: &Results) -> Result<String> {
+fn placeholder_text(placeholder: &str, results: &Results, of: Of) -> Result<String> {
     let words = split(placeholder);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match *words.as_slice() {
@@ -61,7 +73,10 @@ fn placeholder_text(placeholder: &str, results: &Results) -> Result<String> {
             Ok(format!("![{alt}](benchmarks/{name}.svg)"))
         }
         ["machine", name] => machine(results, name),
-        ["check", ref rest @ ..] => check(results, rest).map(|()| String::new()),
+        ["check", ref rest @ ..] => match of {
+            Of::Everything => check(results, rest).map(|()| String::new()),
+            Of::Parts => Ok(String::new()),
+        },
         ["percent", ref rest @ ..] => {
             let (part, whole) = operands(rest, "/").context("of what is it a share?")?;
             let share = value(results, part)?.number / value(results, whole)?.number;
@@ -134,7 +149,7 @@ fn fastest(results: &Results, field: Field, case: Case<'_>, contenders: &[&str])
 fn machine(results: &Results, name: &str) -> Result<String> {
     let machine = &results.machine;
     Ok(match name {
-        "date" => machine.date.clone(),
+        "date" => dates(results),
         "system" => machine.system.clone(),
         "cpu" => machine.cpu.clone(),
         "processors" => machine.processors.to_string(),
@@ -144,12 +159,31 @@ fn machine(results: &Results, name: &str) -> Result<String> {
         "pythons" => machine.pythons.join(", "),
         "epcache" => machine.epcache.clone(),
         "command" => machine.command.clone(),
+        "dists-beside" => {
+            let dists = machine.dists_beside;
+            let dists = dists.context("the environment's own dists were not counted")?;
+            dists.to_string()
+        }
         "load" => {
             let load = machine.load.context("the load was not recorded")?;
             format!("{load:.1}")
         }
         _ => bail!("the results say nothing of this"),
     })
+}
+
+/// The date of all, and of the parts that were measured on others.
+fn dates(results: &Results) -> String {
+    let date = &results.machine.date;
+    let others = results.parts.iter().filter(|part| part.date != *date);
+    let others: Vec<String> = others
+        .map(|Part { part, date }| format!("{part} on {date}"))
+        .collect();
+    if others.is_empty() {
+        date.clone()
+    } else {
+        format!("{date} ({})", others.join(", "))
+    }
 }
 
 /// A number and what it counts.
@@ -221,7 +255,7 @@ fn attempts(of: &[Attempts], language: &str, contender: &str, part: &str) -> Res
     let found = of
         .iter()
         .find(|attempts| attempts.language == language && attempts.contender == contender)
-        .with_context(|| format!("not tried: {language} {contender}"))?;
+        .ok_or_else(|| NotMeasured(format!("not tried: {language} {contender}")))?;
     Ok(f64::from(match part {
         "wrong" => found.wrong,
         "failed" => found.failed,
@@ -236,7 +270,10 @@ fn changes(results: &Results, language: &str, contender: &str, part: &str) -> Re
         .iter()
         .filter(|change| change.language == language && change.contender == contender);
     let tried = of_contender.clone().count();
-    ensure!(tried > 0, "not tried: {language} {contender}");
+    ensure!(
+        tried > 0,
+        NotMeasured(format!("not tried: {language} {contender}"))
+    );
     let counted = match part {
         "wrong" => of_contender.filter(|change| change.wrong).count(),
         "tried" => tried,
@@ -256,7 +293,11 @@ fn application(
         .applications
         .iter()
         .find(|one| one.name.starts_with(name) && one.condition == condition && one.way == way)
-        .with_context(|| format!("not measured: application {name} {condition} {way}"))?;
+        .ok_or_else(|| {
+            NotMeasured(format!(
+                "not measured: application {name} {condition} {way}"
+            ))
+        })?;
     let number = match part {
         "wall" => Some(found.wall_ms.median),
         "pass" => found.pass_ms,

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 
 use super::data::Results;
+use super::template::Of;
 use super::{TEMPLATE, figures, template, write};
 
 /// What every results file begins with.
@@ -16,6 +17,7 @@ fn machine() -> String {
         "kind": "machine", "date": "2001-02-03", "system": "Linux 1.2", "cpu": "A <B> & \"C\"",
         "processors": 2, "memory_mib": 2048, "file_system": "ext4", "pythons": ["3.11.7", "3.13.0"],
         "epcache": "0.1.0", "command": "cargo run", "load": 0.5,
+        "dists_beside": 9,
     })
     .to_string()
 }
@@ -110,12 +112,15 @@ fn complete() -> String {
 
 /// What a template becomes.
 fn filled(template: &str, results: &Results) -> String {
-    template::fill(template, results).unwrap()
+    template::fill(template, results, Of::Everything).unwrap()
 }
 
 /// What is wrong with a template, with all causes.
 fn refused(template: &str, results: &Results) -> String {
-    format!("{:#}", template::fill(template, results).unwrap_err())
+    format!(
+        "{:#}",
+        template::fill(template, results, Of::Everything).unwrap_err()
+    )
 }
 
 #[test]
@@ -188,6 +193,38 @@ fn a_table_or_a_figure_of_nothing_is_an_error_that_names_it() {
 }
 
 #[test]
+fn where_parts_were_measured_a_dash_stands_for_the_rest() {
+    let template = "{{above rust none list 10 warm}} {{table by-dists above python find-10 warm}}";
+    let document = template::fill(template, &results(&[]), Of::Parts).unwrap();
+    assert_eq!(document, "– –");
+    assert!(template::fill("{{table x}}", &results(&[]), Of::Parts).is_err());
+}
+
+#[test]
+fn parts_of_another_date_are_named() {
+    let part = |date| json!({"kind": "part", "part": "warm", "date": date}).to_string();
+    assert_eq!(
+        filled("{{machine date}}", &results(&[part("2001-02-03")])),
+        "2001-02-03"
+    );
+    assert_eq!(
+        filled("{{machine date}}", &results(&[part("2001-02-04")])),
+        "2001-02-03 (warm on 2001-02-04)"
+    );
+}
+
+#[test]
+fn few_runs_are_told() {
+    let few =
+        time("rust", "none", "find-10", 10, "warm", 2.0).replace("\"rounds\":5", "\"rounds\":3");
+    let table = filled(
+        "{{table by-dists above rust find-10 warm}}",
+        &results(&[few]),
+    );
+    assert!(table.ends_with("| 2.00 (1.80–2.20, n=3) |"), "{table}");
+}
+
+#[test]
 fn what_is_no_placeholder_is_an_error() {
     for template in [
         "{{abov python none find-10 1000 warm}}",
@@ -238,6 +275,14 @@ fn epcache_is_behind_only_where_the_quartiles_are_apart() {
         filled("{{table behind}}", &results)
     };
     assert_eq!(behind(9.0), "Nowhere.");
+    let of_fast = results(&[
+        time("rust", "epcache-exact", "list", 10, "warm", 20.0),
+        time("rust", "epcache-fast", "list", 10, "warm", 10.0),
+        time("rust", "json-dist", "list", 10, "warm", 5.0),
+        time("rust", "ini-dist", "list", 10, "warm", 10.0),
+    ]);
+    let both = "| 20.0 (18.0–22.0) | INI, one per dist: 10.0; JSON, one per dist: 5.00 | 10.0 (9.00–11.0) | JSON, one per dist: 5.00 |";
+    assert!(filled("{{table behind}}", &of_fast).ends_with(both));
     assert!(behind(5.0).ends_with("| 10.0 (9.00–11.0) | JSON, one per dist: 5.00 |"));
 }
 
