@@ -12,8 +12,10 @@ mod environments;
 mod facts;
 mod fresh;
 mod killed;
+mod left_out;
 mod plan;
 mod record;
+mod results;
 mod run;
 mod timing;
 mod together;
@@ -31,7 +33,8 @@ use conditions::{Field, Storage};
 use contenders::Contender;
 use environments::{OTHER_PYTHONS, Venv, Workshop, find_python, sources};
 use plan::{Cell, Part, Plan};
-use record::{Record, Results};
+use record::Record;
+use results::Results;
 
 #[derive(Debug, Parser)]
 #[command(about = "Measure ways of caching entry points, and write docs/benchmarks.md")]
@@ -159,7 +162,7 @@ impl Study {
     }
 
     fn run(mut self, only: &[Part]) -> Result<()> {
-        for (what, why) in plan::LEFT_OUT {
+        for (what, why) in left_out::LEFT_OUT {
             self.results.put([record::left_out(what, why)])?;
         }
         for &part in Part::value_variants() {

@@ -12,7 +12,8 @@ use super::conditions::Field;
 use super::contenders::{Contender, Family, Language, expected};
 use super::environments::Venv;
 use super::fresh;
-use super::record::{Quartiles, Record, Results, Time, rounded};
+use super::record::{Quartiles, Record, Time, rounded};
+use super::results::Results;
 use super::run::{self, Ran};
 use super::work::{Work, is_right};
 

@@ -2,16 +2,19 @@
 //!
 //! `benches/templates/benchmarks.md` is the prose. What it says in numbers stands in it as
 //! placeholders (`template.rs`), which are filled in from `results.jsonl` (`data.rs`), so that the
-//! document can't differ from the data: with numbers, tables (`tables.rs`) and plots (`figures.rs`).
+//! document can't differ from the data: with numbers, tables (`tables.rs`, `near.rs`, `tried.rs`) and plots (`figures.rs`).
 //! `words.rs` knows how things are called.
 
 mod data;
+mod drawing;
 mod figures;
+mod near;
 mod plot;
 mod tables;
 mod template;
 #[cfg(test)]
 mod tests;
+mod tried;
 mod words;
 
 use std::fs;

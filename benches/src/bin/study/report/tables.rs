@@ -16,12 +16,12 @@
 
 use anyhow::{Result, bail, ensure};
 
-use super::data::{Attempts, Case, Field, NotMeasured, Results, Spread};
+use super::data::{Case, Field, NotMeasured, Results, Spread};
 use super::template::case;
-use super::words;
+use super::{near, tried, words};
 
 /// What stands where nothing was measured.
-const NOTHING: &str = "–";
+pub(super) const NOTHING: &str = "–";
 /// Stands beside the time of a wrong answer.
 const WRONG: &str = " ✗";
 
@@ -86,9 +86,9 @@ pub(super) fn table(name: &str, arguments: &[&str], results: &Results) -> Result
             by_column(results, &start, columns.collect())
         }
         ("all", arguments) => all(results, case(results, arguments)?),
-        ("floor", conditions) => floor(results, conditions),
-        ("behind", []) => return behind(results),
-        ("together", []) => attempts(
+        ("floor", conditions) => near::floor(results, conditions),
+        ("behind", []) => return near::behind(results),
+        ("together", []) => tried::attempts(
             &results.together,
             "rounds",
             &[
@@ -97,7 +97,7 @@ pub(super) fn table(name: &str, arguments: &[&str], results: &Results) -> Result
                 ("not built", |one| one.rebuilt),
             ],
         ),
-        ("killed", []) => attempts(
+        ("killed", []) => tried::attempts(
             &results.killed,
             "kills",
             &[
@@ -105,8 +105,8 @@ pub(super) fn table(name: &str, arguments: &[&str], results: &Results) -> Result
                 ("while writing", |one| one.writing),
             ],
         ),
-        ("changes", [language]) => changes(results, language),
-        ("applications", []) => applications(results),
+        ("changes", [language]) => tried::changes(results, language),
+        ("applications", []) => tried::applications(results),
         ("left-out", []) => left_out(results),
         _ => bail!("there is no such table"),
     };
@@ -118,14 +118,14 @@ pub(super) fn table(name: &str, arguments: &[&str], results: &Results) -> Result
 }
 
 /// Headings and rows, the first column of which names the row.
-struct Table {
+pub(super) struct Table {
     headings: Vec<String>,
-    rows: Vec<Vec<String>>,
+    pub(super) rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// With these headings, the first of which is empty.
-    fn new<T: ToString>(headings: impl IntoIterator<Item = T>) -> Table {
+    pub(super) fn new<T: ToString>(headings: impl IntoIterator<Item = T>) -> Table {
         let headings = headings.into_iter().map(|heading| heading.to_string());
         Table {
             headings: std::iter::once(String::new()).chain(headings).collect(),
@@ -134,13 +134,13 @@ impl Table {
     }
 
     /// Adds a row, unless all of its cells are dashes.
-    fn row(&mut self, name: &str, cells: Vec<String>) {
+    pub(super) fn row(&mut self, name: &str, cells: Vec<String>) {
         if cells.iter().any(|cell| cell != NOTHING) {
             self.rows.push([vec![name.to_owned()], cells].concat());
         }
     }
 
-    fn markdown(mut self) -> String {
+    pub(super) fn markdown(mut self) -> String {
         self.leave_out_empty_columns();
         let rule = vec!["---".to_owned(); self.headings.len()].join("|");
         let line = |cells: &Vec<String>| format!("| {} |", cells.join(" | "));
@@ -189,7 +189,7 @@ fn by_column(results: &Results, start: &Start<'_>, columns: Vec<(String, Case<'_
 }
 
 /// All contenders of all measurements, in the document's order.
-fn contenders(results: &Results) -> Vec<&str> {
+pub(super) fn contenders(results: &Results) -> Vec<&str> {
     let mut contenders = results
         .times
         .iter()
@@ -200,7 +200,7 @@ fn contenders(results: &Results) -> Vec<&str> {
 }
 
 /// A figure with its quartiles, and a mark if the answer was wrong.
-fn cell(results: &Results, field: Field, case: Case<'_>, contender: &str) -> String {
+pub(super) fn cell(results: &Results, field: Field, case: Case<'_>, contender: &str) -> String {
     let Some(spread) = results.spread(field, case, contender) else {
         return NOTHING.to_owned();
     };
@@ -217,7 +217,7 @@ fn cell(results: &Results, field: Field, case: Case<'_>, contender: &str) -> Str
 /// Of fewer runs, the number is told: quartiles of three are the least and the most.
 const FEW: u32 = 5;
 
-fn with_quartiles(spread: Spread, runs: Option<u32>) -> String {
+pub(super) fn with_quartiles(spread: Spread, runs: Option<u32>) -> String {
     let [median, q1, q3] = [spread.median, spread.q1, spread.q3].map(words::number);
     let runs = match runs {
         Some(runs) if runs < FEW => format!(", n={runs}"),
@@ -259,232 +259,6 @@ fn all(results: &Results, case: Case<'_>) -> Table {
     table
 }
 
-/// The modes of epcache that claim to be near the floor.
-const MODES: [&str; 2] = ["epcache-exact", "epcache-fast"];
-
-fn floor(results: &Results, conditions: &[&str]) -> Table {
-    let dists = sorted(results.cases().iter().map(|case| case.dists).collect());
-    let headings = dists.iter().map(|dists| words::grouped(f64::from(*dists)));
-    let mut table = Table::new(headings);
-    for condition in conditions {
-        for mode in MODES {
-            let cells = dists.iter().map(|dists| {
-                let case = Case {
-                    language: "python",
-                    work: "find-10",
-                    dists: *dists,
-                    condition,
-                    python: results.main_python(),
-                };
-                let wall = |contender| results.spread(Field::Wall, case, contender);
-                match (wall(mode), wall("floor")) {
-                    (Some(mode), Some(floor)) if floor.median > 0.0 => {
-                        format!("{:.2}", mode.median / floor.median)
-                    }
-                    _ => NOTHING.to_owned(),
-                }
-            });
-            let cells = cells.collect();
-            let name = format!(
-                "{}, {}",
-                words::contender(mode),
-                words::condition(condition)
-            );
-            table.row(&name, cells);
-        }
-    }
-    table
-}
-
-/// The cases in which somebody is faster than epcache in one of its modes, by more than the quartiles of
-/// both, and who.
-fn behind(results: &Results) -> Result<String> {
-    let [exact, fast] = MODES;
-    let mut table = Table::new([
-        "`exact`, ms",
-        "faster than `exact`, ms",
-        "`fast`, ms",
-        "faster than `fast`, ms",
-    ]);
-    let mut compared = false;
-    for case in results.cases() {
-        compared |= results.spread(Field::Above, case, exact).is_some();
-        let [than_exact, than_fast] = MODES.map(|mode| faster(results, case, mode));
-        if [&than_exact, &than_fast].iter().all(|who| *who == NOTHING) {
-            continue;
-        }
-        let name = format!(
-            "{}, {}, {} dists, {}",
-            in_which(case, results),
-            words::work(case.work),
-            words::grouped(f64::from(case.dists)),
-            words::condition(case.condition),
-        );
-        let ours = |mode| cell(results, Field::Above, case, mode);
-        table.row(&name, vec![ours(exact), than_exact, ours(fast), than_fast]);
-    }
-    ensure!(compared, NotMeasured("epcache was not measured".to_owned()));
-    if table.rows.is_empty() {
-        return Ok("Nowhere.".to_owned());
-    }
-    Ok(table.markdown())
-}
-
-/// Who is faster than this mode of epcache, and how fast.
-fn faster(results: &Results, case: Case<'_>, mode: &str) -> String {
-    let spread = |contender| results.spread(Field::Above, case, contender);
-    let Some(ours) = spread(mode) else {
-        return NOTHING.to_owned();
-    };
-    let is_other = |contender: &&str| {
-        !contender.starts_with("epcache-") && !["pass", "floor"].contains(contender)
-    };
-    let faster: Vec<String> = contenders(results)
-        .into_iter()
-        .filter(is_other)
-        .filter_map(|contender| Some((contender, spread(contender)?)))
-        .filter(|(_, theirs)| theirs.q3 < ours.q1)
-        .map(|(contender, theirs)| {
-            let name = words::contender(contender);
-            format!("{name}: {}", words::number(theirs.median))
-        })
-        .collect();
-    match faster.as_slice() {
-        [] => NOTHING.to_owned(),
-        faster => faster.join("; "),
-    }
-}
-
-/// The language, and the version of Python where it is not the main one.
-fn in_which(case: Case<'_>, results: &Results) -> String {
-    let language = words::language(case.language);
-    if case.python == results.main_python() {
-        language.to_owned()
-    } else {
-        format!("{language}, Python {}", case.python)
-    }
-}
-
-/// A column's heading and its number.
-type Count = (&'static str, fn(&Attempts) -> Option<u32>);
-
-/// What was tried by each contender that took part, and how often it went wrong.
-fn attempts(of: &[Attempts], what: &'static str, extra: &[Count]) -> Table {
-    let mut columns: Vec<Count> = vec![(what, |one| Some(one.rounds))];
-    columns.extend(extra);
-    columns.push(("wrong answers", |one| Some(one.wrong)));
-    columns.push(("failures", |one| Some(one.failed)));
-    let mut table = Table::new(columns.iter().map(|(heading, _)| heading));
-    let mut contenders = of.iter().map(|one| one.contender.as_str()).collect();
-    words::contenders_in_order(&mut contenders);
-    for contender in contenders {
-        for one in of.iter().filter(|one| one.contender == contender) {
-            let cells = columns
-                .iter()
-                .map(|(_, count)| count(one).map_or(NOTHING.to_owned(), |count| count.to_string()));
-            let language = words::language(&one.language);
-            table.row(
-                &format!("{}, {language}", words::contender(contender)),
-                cells.collect(),
-            );
-        }
-    }
-    table
-}
-
-fn changes(results: &Results, language: &str) -> Table {
-    let in_language = || {
-        results
-            .changes
-            .iter()
-            .filter(|change| change.language == language)
-    };
-    let mut kinds: Vec<&str> = Vec::new();
-    for change in in_language() {
-        if !kinds.contains(&change.change.as_str()) {
-            kinds.push(&change.change);
-        }
-    }
-    let mut contenders = in_language()
-        .map(|change| change.contender.as_str())
-        .collect();
-    words::contenders_in_order(&mut contenders);
-    let mut table = Table::new(&kinds);
-    for contender in contenders {
-        let cells = kinds.iter().map(|kind| {
-            let mut of_kind = in_language()
-                .filter(|change| change.contender == contender && change.change == *kind);
-            match of_kind.clone().count() {
-                0 => NOTHING,
-                _ if of_kind.any(|change| change.wrong) => "**wrong**",
-                _ => "right",
-            }
-        });
-        let cells = cells.map(str::to_owned).collect();
-        table.row(words::contender(contender), cells);
-    }
-    table
-}
-
-fn applications(results: &Results) -> Table {
-    let mut ways: Vec<&str> = results
-        .applications
-        .iter()
-        .map(|one| one.way.as_str())
-        .collect();
-    let plain_first = |way: &str| (way != "plain", way.to_owned());
-    ways.sort_by_key(|way| plain_first(way));
-    ways.dedup();
-    let headings = ways
-        .iter()
-        .map(|way| match *way {
-            "plain" => "as it is, ms".to_owned(),
-            way => format!("{}, ms", words::contender(way)),
-        })
-        .chain([
-            "`pass`, ms".to_owned(),
-            "entry points, ms".to_owned(),
-            "their share".to_owned(),
-        ]);
-    let mut table = Table::new(headings);
-    let mut seen: Vec<(&str, &str)> = Vec::new();
-    for one in &results.applications {
-        if seen.contains(&(&one.name, &one.condition)) {
-            continue;
-        }
-        seen.push((&one.name, &one.condition));
-        let of_way = |way: &str| {
-            results.applications.iter().find(|other| {
-                (&other.name, &other.condition) == (&one.name, &one.condition) && other.way == way
-            })
-        };
-        let plain = of_way("plain");
-        let known = |number: Option<f64>| number.map_or(NOTHING.to_owned(), words::number);
-        let entry_points = plain.and_then(|plain| plain.entry_points_ms);
-        let share = entry_points
-            .zip(plain)
-            .map_or(NOTHING.to_owned(), |(part, plain)| {
-                format!("{:.0}%", part / plain.wall_ms.median * 100.0)
-            });
-        let mut cells: Vec<String> = ways
-            .iter()
-            .map(|way| {
-                of_way(way).map_or(NOTHING.to_owned(), |one| {
-                    with_quartiles(one.wall_ms, one.rounds)
-                })
-            })
-            .collect();
-        cells.extend([
-            known(plain.and_then(|plain| plain.pass_ms)),
-            known(entry_points),
-            share,
-        ]);
-        let name = format!("{}, {}", one.name, words::condition(&one.condition));
-        table.row(&name, cells);
-    }
-    table
-}
-
 fn left_out(results: &Results) -> Table {
     let mut table = Table::new(["why"]);
     for one in &results.left_out {
@@ -494,7 +268,7 @@ fn left_out(results: &Results) -> Table {
 }
 
 /// In ascending order, each once.
-fn sorted(mut numbers: Vec<u32>) -> Vec<u32> {
+pub(super) fn sorted(mut numbers: Vec<u32>) -> Vec<u32> {
     numbers.sort_unstable();
     numbers.dedup();
     numbers
