@@ -92,6 +92,9 @@ pub(super) fn measure(study: &mut Study) -> Result<()> {
         .collect();
     for (change, made) in CHANGES {
         eprintln!("change: {change}");
+        if contenders.iter().any(is_stevedore) {
+            wait_for_room_in_step();
+        }
         let before = pin_times(&study.venv)?;
         let able = prepare(study, &field, &contenders, change)?;
         let venv = &study.venv;
@@ -101,7 +104,7 @@ pub(super) fn measure(study: &mut Study) -> Result<()> {
         let right = expected(venv, &field, Work::FindSmall)?;
         let mut records = Vec::new();
         for contender in able {
-            if contender.name == "stevedore" && !in_step {
+            if is_stevedore(&contender) && !in_step {
                 let what = format!("{contender} at the change {change}");
                 study.results.leave_out(&what, "128 s began meanwhile")?;
                 continue;
@@ -125,12 +128,20 @@ pub(super) fn measure(study: &mut Study) -> Result<()> {
     Ok(())
 }
 
-/// Gives what is going to change the time of now, but for what has the old time of its wheel, and
-/// returns it.
-fn pin_times(venv: &Venv) -> Result<SystemTime> {
+fn is_stevedore(contender: &Contender) -> bool {
+    contender.name == "stevedore"
+}
+
+/// Waits for the next step if there is too little left of this one.
+fn wait_for_room_in_step() {
     while step(SystemTime::now()) != step(SystemTime::now() + TAKES) {
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// Gives what is going to change the time of now, but for what has the old time of its wheel, and
+/// returns it.
+fn pin_times(venv: &Venv) -> Result<SystemTime> {
     let now = SystemTime::now();
     let site_packages = &venv.site_packages;
     let mut changing = vec![site_packages.clone()];
