@@ -15,7 +15,7 @@ pub(crate) const LEFT_OUT: [(&str, &str); 15] = [
         "elsewhere the same files are read as for a small group; what the size of the answer adds is the same",
     ),
     (
-        "epi with 10,000 dists, on slow file systems, and for large groups and lists",
+        "epi with 10,000 dists, on slow file systems and overlay, and for large groups and lists",
         "it imports what it shows, which is another work",
     ),
     (

@@ -158,6 +158,8 @@ impl Cell {
     pub(crate) fn has(&self, contender: &Contender, work: Work) -> bool {
         let is_slow = self.storage == Storage::Slow;
         let is_worth_it = match contender.name {
+            // The compiled modules that it leaves would change an overlay's path entry.
+            "epi" if self.storage == Storage::Overlay => false,
             "epi" => self.dists <= 1_000 && !is_slow && work == Work::FindSmall,
             "pkg_resources" => self.dists <= 1_000 && !is_slow,
             _ => true,
