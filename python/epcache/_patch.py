@@ -10,7 +10,6 @@ Wherever the cache has no answer, or somebody else has changed what is stood in 
 code does as it always did.
 """
 
-import os
 import sys
 
 from ._cache import environment_cache, is_own
@@ -198,28 +197,73 @@ class _Finding:
 
     def _of_path_entry(self, path_entry: "Any") -> "Iterable[Distribution]":
         from importlib.metadata import DistributionFinder
+
+        known = None
+        if self._cache.mode == "only" and type(path_entry) is str:
+            known = _dists(self._cache, path_entry)
+        if known is not None:
+            found = _unseen(path_entry, known)
+        else:
+            found = self._original(DistributionFinder.Context(path=[path_entry]))
+        if type(path_entry) is not str:
+            return found
+        return _Declarations(self._cache, path_entry, known).serve(found)
+
+
+def _unseen(
+    path_entry: str, known: "Iterable[tuple[str, Declared | None]]"
+) -> "Iterable[Distribution]":
+    """CPython's objects for the metadata directories that a cache knows: mode `only` lists none."""
+    from importlib.metadata import PathDistribution
+    from pathlib import Path
+
+    # The paths are as CPython's FastPath.joinpath makes them.
+    return [PathDistribution(Path(path_entry, name)) for name, _ in known]
+
+
+def _dists(
+    cache: "Cache", path_entry: str
+) -> "list[tuple[str, tuple[tuple[str, str, str], ...] | None]] | None":
+    """What the cache knows of a path entry; None if CPython is to be asked."""
+    try:
+        return cache.dists(path_entry)
+    # Whatever is the matter with the cache (or with a warning that was made an error) is no
+    # reason to break a program that does not know of it.
+    except Exception:
+        return None
+
+
+class _Declarations:
+    """What the dists of a path entry declare: not asked before one of them is."""
+
+    __slots__ = ("_cache", "_known", "_path_entry")
+
+    def __init__(
+        self,
+        cache: "Cache",
+        path_entry: str,
+        known: "Iterable[tuple[str, Declared | None]] | None" = None,
+    ) -> None:
+        self._cache = cache
+        self._path_entry = path_entry
+        self._known = None if known is None else dict(known)
+
+    def serve(self, dists: "Iterable[Any]") -> "Iterable[Distribution]":
+        """Has CPython's own objects told by the cache what they declare."""
+        from importlib.metadata import PathDistribution
         from pathlib import Path
 
-        dists = self._dists(path_entry)
-        if dists is None:
-            return self._original(DistributionFinder.Context(path=[path_entry]))
-        # The paths are as CPython's FastPath.joinpath makes them.
-        return [_distribution(Path(path_entry, name), declared) for name, declared in dists]
+        for dist in dists:
+            # The dists of a zip have a zipfile.Path, and what somebody else made is not ours.
+            if type(dist) is PathDistribution and isinstance(dist._path, Path):
+                dist.read_text = _Served(dist._path, self)  # type: ignore[assignment]
+            yield dist
 
-    def _dists(self, path_entry: object) -> "list[tuple[str, Declared | None]] | None":
-        """What the cache knows of a path entry; None if CPython is to be asked."""
-        if type(path_entry) is not str:
-            return None
-        # The dists of a zip have a zipfile.Path, for which it has to be opened anyway; and what
-        # can't be a path is CPython's to complain about.
-        if self._cache.mode != "only" and not os.path.isdir(path_entry):
-            return None
-        try:
-            return self._cache.dists(path_entry)
-        # Whatever is the matter with the cache (or with a warning that was made an error) is no
-        # reason to break a program that does not know of it.
-        except Exception:
-            return None
+    def of(self, metadata_dir: str) -> "Declared | None":
+        """What a dist declares; None if its source is to be read."""
+        if self._known is None:
+            self._known = dict(_dists(self._cache, self._path_entry) or ())
+        return self._known.get(metadata_dir)
 
 
 def _context(args: "tuple[Any, ...]", kwargs: "dict[str, Any]") -> "Any":
@@ -233,19 +277,6 @@ def _context(args: "tuple[Any, ...]", kwargs: "dict[str, Any]") -> "Any":
     return kwargs["context"] if not args and list(kwargs) == ["context"] else None
 
 
-def _distribution(path: "Path", declared: "Declared | None") -> "Distribution":
-    """CPython's own object for a metadata directory, with what the cache says that it declares."""
-    from importlib.metadata import PathDistribution
-
-    # In CPython 3.12 and 3.13, making one the usual way looks through all attributes of the class,
-    # for a warning that this class does not deserve: most of the time that it takes.
-    dist: Any = object.__new__(PathDistribution)
-    dist.__init__(path)
-    if declared is not None:
-        dist.read_text = _Served(path, declared)
-    return dist  # type: ignore[no-any-return]
-
-
 class _Served:
     """The method `read_text` of a distribution for which the cache answers.
 
@@ -253,18 +284,20 @@ class _Served:
     else wants to see the file, and sees it.
     """
 
-    __slots__ = ("_declared", "_path")
+    __slots__ = ("_declarations", "_path")
 
     # The code of the property.
     asker: "CodeType | None" = None
 
-    def __init__(self, path: "Path", declared: "Declared") -> None:
+    def __init__(self, path: "Path", declarations: _Declarations) -> None:
         self._path = path
-        self._declared = declared
+        self._declarations = declarations
 
     def __call__(self, filename: str) -> "str | None":
         if filename == "entry_points.txt" and sys._getframe(1).f_code is self.asker:
-            return _text(self._declared)
+            declared = self._declarations.of(self._path.name)
+            if declared is not None:
+                return _text(declared)
         return self._plain().read_text(filename)
 
     def __reduce__(self) -> "tuple[Any, ...]":
