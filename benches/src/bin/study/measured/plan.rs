@@ -1,4 +1,4 @@
-//! What is measured on what, and how often: the whole takes about 25 minutes on two processors.
+//! What is measured on what, and how often: the whole takes about 40 minutes on two processors.
 //!
 //! Left out of the matrix is what would take long and say nothing new; `left_out` tells what and why.
 
