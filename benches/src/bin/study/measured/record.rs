@@ -133,8 +133,9 @@ pub(crate) struct Application {
     pub(crate) wall_ms: Quartiles,
     /// `python -c pass` in the same environment and rounds.
     pub(crate) pass_ms: f64,
-    /// Spent in calls that ask for entry points, in runs of their own.
-    pub(crate) entry_points_ms: f64,
+    /// Spent in calls that ask for entry points, in runs of their own; of programs as they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) entry_points_ms: Option<f64>,
 }
 
 /// What was not measured.

@@ -197,7 +197,8 @@ fn applications(results: &Results) -> Result<String> {
     let parts = [
         "interpreter",
         "entry points",
-        "all else: imports, its own work",
+        "all else",
+        "with epcache, these two",
     ];
     bars("What real programs spend their start on", &parts, &rows)
 }
@@ -205,12 +206,15 @@ fn applications(results: &Results) -> Result<String> {
 /// A program's start in parts, as shares of what it takes as it is.
 fn bar(name: String, one: &Application, plain: &Application) -> Bar {
     let whole = plain.wall_ms.median;
-    let known = [one.pass_ms.or(plain.pass_ms), one.entry_points_ms];
-    let [pass, entry_points] = known.map(|part| part.unwrap_or(0.0) / whole);
-    let rest = (one.wall_ms.median / whole - pass - entry_points).max(0.0);
+    let pass = one.pass_ms.or(plain.pass_ms).unwrap_or(0.0) / whole;
+    let above = one.wall_ms.median / whole - pass;
+    let parts = match one.entry_points_ms {
+        Some(asking) => vec![pass, asking / whole, (above - asking / whole).max(0.0)],
+        None => vec![pass, 0.0, 0.0, above],
+    };
     Bar {
         name,
-        parts: vec![pass, entry_points, rest],
+        parts,
         note: words::milliseconds(one.wall_ms.median),
     }
 }

@@ -56,7 +56,18 @@ fn small() -> Results {
     ])
 }
 
-/// Everything that the document names, with numbers that mean nothing.
+/// Up to one and a half times of which a contender takes.
+fn of_about(contender: &str, dists: u32) -> f64 {
+    match (contender, dists) {
+        ("none", _) => 1_000.0,
+        ("mirror-files", _) => 40.0,
+        ("epcache-fast", 10_000) => 6.0,
+        ("sqlite-path-entry", 10_000) | ("epcache-fast", _) => 3.0,
+        _ => 10.0,
+    }
+}
+
+/// Everything that the document names, with numbers of which what it says is true.
 fn complete() -> String {
     let contenders = "pass floor none ini-dist json-dist sqlite-dist mirror-files ini-path-entry json-path-entry \
         sqlite-path-entry ini-sys-path json-sys-path sqlite-sys-path epcache-exact epcache-fast epcache-only \
@@ -71,7 +82,8 @@ fn complete() -> String {
                 for condition in conditions.split_whitespace() {
                     for dists in [10, 100, 1_000, 10_000] {
                         number = number * 1.7 % 9_973.0;
-                        lines.push(time(language, contender, work, dists, condition, number));
+                        let middle = of_about(contender, dists) * (1.0 + number / 20_000.0);
+                        lines.push(time(language, contender, work, dists, condition, middle));
                     }
                 }
             }
@@ -98,12 +110,12 @@ fn complete() -> String {
         "flake8 --version",
     ] {
         for way in ["plain", "epcache-exact", "epcache-fast"] {
-            lines.push(
-                json!({"kind": "application", "name": name, "condition": "warm", "as": way,
-                    "wall_ms": {"median": 200.0, "q1": 190.0, "q3": 210.0}, "pass_ms": 20.0,
-                    "entry_points_ms": 50.0})
-                .to_string(),
-            );
+            let mut record = json!({"kind": "application", "name": name, "condition": "warm",
+                "as": way, "wall_ms": {"median": 200.0, "q1": 190.0, "q3": 210.0}, "pass_ms": 20.0});
+            if way == "plain" {
+                record["entry_points_ms"] = json!(50.0);
+            }
+            lines.push(record.to_string());
         }
     }
     lines.push(json!({"kind": "left_out", "what": "this", "why": "no time"}).to_string());
