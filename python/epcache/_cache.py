@@ -695,10 +695,9 @@ def _first_group(text: str, start: int) -> int:
 
     One character is found many times sooner than two, and few names of dists have a bracket.
     """
-    at = text.find("[", start)
-    while at >= 0 and text[at - 1] != "\n":
-        at = text.find("[", at + 1)
-    return at - 1 if at >= 0 else len(text) - len(_END)
+    bracket = text.find("[", start)
+    groups = -1 if bracket < 0 else text.find("\n[", bracket - 1)
+    return groups if groups >= 0 else len(text) - len(_END)
 
 
 def _are_plain(dists: str, lines: "list[str]") -> bool:
