@@ -116,6 +116,25 @@ pub fn generate(dir: &Path, dists: usize) -> Result<PathEntry> {
     Ok(made)
 }
 
+/// Copies directories and regular files, but for compiled modules, which belong to where they are.
+pub fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("create {}", to.display()))?;
+    let children = fs::read_dir(from).with_context(|| format!("list {}", from.display()))?;
+    for child in children {
+        let child = child.with_context(|| format!("list {}", from.display()))?;
+        let (source, target) = (child.path(), to.join(child.file_name()));
+        if child.file_name() == "__pycache__" {
+            continue;
+        } else if source.is_dir() {
+            copy_tree(&source, &target)?;
+        } else {
+            fs::copy(&source, &target)
+                .with_context(|| format!("copy {} to {}", source.display(), target.display()))?;
+        }
+    }
+    Ok(())
+}
+
 /// One distribution, before it is written.
 struct Dist {
     number: usize,

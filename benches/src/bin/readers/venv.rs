@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use epcache_benches::environment::{self, PathEntry};
+use epcache_benches::environment::{self, PathEntry, copy_tree};
 use epcache_benches::machine::{self, Machine};
 use epcache_benches::measure;
 
@@ -407,25 +407,6 @@ impl Venv {
             &format!("[{group}]\nadded-{number} = added_{number}:plugin\n"),
         )
     }
-}
-
-/// Copies directories and regular files, but for compiled modules, which belong to where they are.
-fn copy_tree(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to).with_context(|| format!("create {}", to.display()))?;
-    let children = fs::read_dir(from).with_context(|| format!("list {}", from.display()))?;
-    for child in children {
-        let child = child.with_context(|| format!("list {}", from.display()))?;
-        let (source, target) = (child.path(), to.join(child.file_name()));
-        if child.file_name() == "__pycache__" {
-            continue;
-        } else if source.is_dir() {
-            copy_tree(&source, &target)?;
-        } else {
-            fs::copy(&source, &target)
-                .with_context(|| format!("copy {} to {}", source.display(), target.display()))?;
-        }
-    }
-    Ok(())
 }
 
 fn create_dir(path: &Path) -> Result<()> {

@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use epcache_benches::environment::copy_tree;
 use epcache_benches::machine::{self, Machine};
 
 /// Younger stamps are not believed, which takes 100 ms: a sync would wait for them.
@@ -206,24 +207,6 @@ pub(crate) fn find_python(version: &str) -> Option<PathBuf> {
 /// A directory of this repository.
 pub(crate) fn sources(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
-}
-
-/// Copies directories and regular files, but for compiled modules, which belong to where they are.
-fn copy_tree(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to).with_context(|| format!("create {}", to.display()))?;
-    for child in fs::read_dir(from).with_context(|| format!("list {}", from.display()))? {
-        let child = child.with_context(|| format!("list {}", from.display()))?;
-        let (source, target) = (child.path(), to.join(child.file_name()));
-        if child.file_name() == "__pycache__" {
-            continue;
-        } else if source.is_dir() {
-            copy_tree(&source, &target)?;
-        } else {
-            fs::copy(&source, &target)
-                .with_context(|| format!("copy {} to {}", source.display(), target.display()))?;
-        }
-    }
-    Ok(())
 }
 
 fn create_dir(path: &Path) -> Result<()> {
