@@ -6,6 +6,10 @@ deduplication and types stay CPython's. stevedore keeps a cache of its own and, 
 never asks; its `stevedore._cache` gets a hook. `python -m epcache enable` (see `_enable`) has a
 process come here by itself, with `enabled`, when it first asks.
 
+The distributions that are found are marked, and the property `entry_points` of `PathDistribution`
+asks the cache for those. To hand CPython a text instead would have it parsed again, which takes as
+long as to read a file on a warm disk.
+
 Wherever the cache has no answer, or somebody else has changed what is stood in for, CPython's own
 code does as it always did.
 """
@@ -16,11 +20,10 @@ from ._cache import environment_cache, is_own
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from importlib.machinery import ModuleSpec
     from importlib.metadata import Distribution, EntryPoint
-    from pathlib import Path
-    from types import CodeType, ModuleType
+    from types import ModuleType
     from typing import Any, Protocol
 
     from ._cache import Cache
@@ -50,6 +53,7 @@ class Patch:
     def __init__(self, cache: "Cache | None" = None, *, serves_finding: bool = True) -> None:
         self._cache = environment_cache() if cache is None else cache
         self._is_undone = False
+        self._is_declaring = False
         self._replacements: list[_Replacement] = []
         if self._cache.mode == "off":
             return
@@ -85,9 +89,19 @@ class Patch:
         """
         finder = _path_finder()
         if hasattr(finder, "find_distributions") and is_own(finder):
-            served = _Finding(self._cache, finder.find_distributions)
+            served = _Finding(self._cache, finder.find_distributions, self.serve_declaring)
             value = staticmethod(served.find_distributions)
             self._replacements.append(_Replacement(finder, "find_distributions", value, served))
+
+    def serve_declaring(self, served: "_Finding") -> None:
+        """Stand in for the property `entry_points` of CPython's distributions, once."""
+        from importlib.metadata import PathDistribution
+
+        if self._is_declaring:
+            return
+        self._is_declaring = True
+        value = property(_entry_points)
+        self._replacements.append(_Replacement(PathDistribution, "entry_points", value, served))
 
     def serve_stevedore(self, module: "ModuleType") -> None:
         """Have stevedore's one cache, and the name that its managers use, answer from ours.
@@ -171,20 +185,29 @@ def _is_untouched() -> bool:
         getattr(metadata.MetadataPathFinder.find_distributions, "__func__", None),
         getattr(vars(metadata.Distribution).get("entry_points"), "fget", None),
     )
-    return all(getattr(function, "__globals__", None) is vars(metadata) for function in functions)
+    own = getattr(vars(metadata.PathDistribution).get("entry_points"), "fget", _entry_points)
+    return own is _entry_points and all(
+        getattr(function, "__globals__", None) is vars(metadata) for function in functions
+    )
 
 
 class _Finding:
     """`PathFinder.find_distributions`, answering from a cache."""
 
-    def __init__(self, cache: "Cache", original: "FindDistributions") -> None:
+    def __init__(
+        self,
+        cache: "Cache",
+        original: "FindDistributions",
+        serve_declaring: "Callable[[_Finding], None]",
+    ) -> None:
         self.is_undone = False
         self._cache = cache
         self._original = original
+        # Not before importlib.metadata is there.
+        self._serve_declaring = serve_declaring
 
     def find_distributions(self, *args: "Any", **kwargs: "Any") -> "Iterable[Distribution]":
         """Lazy where CPython's is, and raising where CPython's raises."""
-        from importlib.metadata import Distribution
         from itertools import chain
 
         context = _context(args, kwargs)
@@ -192,7 +215,7 @@ class _Finding:
         is_for_us = context is not None and context.name is None
         if self.is_undone or not is_for_us or not _is_untouched():
             return self._original(*args, **kwargs)
-        _Served.asker = vars(Distribution)["entry_points"].fget.__code__
+        self._serve_declaring(self)
         return chain.from_iterable(map(self._of_path_entry, context.path))
 
     def _of_path_entry(self, path_entry: "Any") -> "Iterable[Distribution]":
@@ -233,6 +256,10 @@ def _dists(
         return None
 
 
+# Under which name a distribution knows its `_Declarations`.
+_MARK = "_epcache"
+
+
 class _Declarations:
     """What the dists of a path entry declare: not asked before one of them is."""
 
@@ -256,7 +283,7 @@ class _Declarations:
         for dist in dists:
             # The dists of a zip have a zipfile.Path, and what somebody else made is not ours.
             if type(dist) is PathDistribution and isinstance(dist._path, Path):
-                dist.read_text = _Served(dist._path, self)  # type: ignore[assignment]
+                setattr(dist, _MARK, self)
             yield dist
 
     def of(self, metadata_dir: str) -> "Declared | None":
@@ -264,6 +291,33 @@ class _Declarations:
         if self._known is None:
             self._known = dict(_dists(self._cache, self._path_entry) or ())
         return self._known.get(metadata_dir)
+
+    def __reduce__(self) -> "tuple[Any, ...]":
+        """What is unpickled, where there may be no epcache, reads the file."""
+        return bool, ()
+
+
+def _entry_points(dist: "Any") -> "Any":
+    """The property `entry_points` of `PathDistribution`.
+
+    From the cache for a distribution that is marked and as CPython made it. For others, and where
+    the cache does not know, from CPython's own property, or what somebody has put in its place.
+    """
+    from importlib import metadata
+
+    attributes = vars(dist)
+    declarations = attributes.get(_MARK)
+    declared = None
+    if declarations and "read_text" not in attributes and type(dist) is metadata.PathDistribution:
+        below = getattr(vars(metadata.Distribution).get("entry_points"), "fget", None)
+        if getattr(below, "__globals__", None) is vars(metadata):
+            declared = declarations.of(attributes["_path"].name)
+    if declared is None:
+        return super(metadata.PathDistribution, dist).entry_points
+    make: Any = metadata.EntryPoint
+    return metadata.EntryPoints(
+        [make(name=name, value=value, group=group)._for(dist) for group, name, value in declared]
+    )
 
 
 def _context(args: "tuple[Any, ...]", kwargs: "dict[str, Any]") -> "Any":
@@ -275,56 +329,6 @@ def _context(args: "tuple[Any, ...]", kwargs: "dict[str, Any]") -> "Any":
     if len(args) == 1 and not kwargs:
         return args[0]
     return kwargs["context"] if not args and list(kwargs) == ["context"] else None
-
-
-class _Served:
-    """The method `read_text` of a distribution for which the cache answers.
-
-    Only CPython's own property `Distribution.entry_points` is given what the cache says. Everybody
-    else wants to see the file, and sees it.
-    """
-
-    __slots__ = ("_declarations", "_path")
-
-    # The code of the property.
-    asker: "CodeType | None" = None
-
-    def __init__(self, path: "Path", declarations: _Declarations) -> None:
-        self._path = path
-        self._declarations = declarations
-
-    def __call__(self, filename: str) -> "str | None":
-        if filename == "entry_points.txt" and sys._getframe(1).f_code is self.asker:
-            declared = self._declarations.of(self._path.name)
-            if declared is not None:
-                return _text(declared)
-        return self._plain().read_text(filename)
-
-    def __reduce__(self) -> "tuple[Any, ...]":
-        """A copy of it, or what is unpickled (where there may be no epcache), reads the file."""
-        return getattr, (self._plain(), "read_text")
-
-    def _plain(self) -> "Distribution":
-        from importlib.metadata import PathDistribution
-
-        return PathDistribution(self._path)
-
-
-def _text(declared: "Declared") -> str:
-    """A text from which every CPython parses these entry points again.
-
-    A group was what is left of a line without the brackets around it; name and value were what is
-    before and after the first `=` of a line that was neither a comment nor a group. So none of
-    these lines can be taken for what it was not.
-    """
-    lines = []
-    last = None
-    for group, name, value in declared:
-        if group != last:
-            lines.append(f"[{group}]")
-            last = group
-        lines.append(f"{name}={value}")
-    return "\n".join(lines)
 
 
 # --- stevedore ------------------------------------------------------------------------------------
@@ -512,6 +516,6 @@ def enabled(placeholder: object, original: "Any", finder: "Any") -> Enabled:
             patch.serve_finding()
         return Enabled(path_finder.find_distributions)
     function = original.__func__
-    return Enabled(
-        function if cache.mode == "off" else _Finding(cache, function).find_distributions
-    )
+    if cache.mode == "off":
+        return Enabled(function)
+    return Enabled(_Finding(cache, function, patch.serve_declaring).find_distributions)
