@@ -6,9 +6,9 @@ deduplication and types stay CPython's. stevedore keeps a cache of its own and, 
 never asks; its `stevedore._cache` gets a hook. `python -m epcache enable` (see `_enable`) has a
 process come here by itself, with `enabled`, when it first asks.
 
-The distributions that are found are marked, and the property `entry_points` of `PathDistribution`
-asks the cache for those. To hand CPython a text instead would have it parsed again, which takes as
-long as to read a file on a warm disk.
+The distributions that are found are marked, and the property `Distribution.entry_points` asks the
+cache for those. To hand CPython a text instead would have it parsed again, which takes as long as
+to read a file on a warm disk.
 
 Wherever the cache has no answer, or somebody else has changed what is stood in for, CPython's own
 code does as it always did.
@@ -95,13 +95,17 @@ class Patch:
 
     def serve_declaring(self, served: "_Finding") -> None:
         """Stand in for the property `entry_points` of CPython's distributions, once."""
-        from importlib.metadata import PathDistribution
+        from importlib.metadata import Distribution
 
         if self._is_declaring:
             return
         self._is_declaring = True
-        value = property(_entry_points)
-        self._replacements.append(_Replacement(PathDistribution, "entry_points", value, served))
+        # There is one, and so the class gets no attribute more: CPython goes through the attributes
+        # when a distribution is made, which another thread may be about.
+        value = _Declaring(vars(Distribution)["entry_points"])
+        self._replacements.append(_Replacement(Distribution, "entry_points", value, served))
+        if self._is_undone:  # by another thread, in between
+            self.undo()
 
     def serve_stevedore(self, module: "ModuleType") -> None:
         """Have stevedore's one cache, and the name that its managers use, answer from ours.
@@ -171,24 +175,40 @@ def _path_finder() -> "Any":
     return PathFinder
 
 
-def _is_untouched() -> bool:
+def _are_cpythons(functions: "Iterable[object]") -> bool:
+    from importlib import metadata
+
+    own = vars(metadata)
+    return all(getattr(function, "__globals__", None) is own for function in functions)
+
+
+def _is_finding_untouched() -> bool:
     """Whether what is stood in for is as CPython made it, and nobody has put in something else."""
     from importlib import metadata as shown
 
     # The type stubs do not know all that is there.
     metadata: Any = shown
+    declaring = vars(metadata.Distribution).get("entry_points")
+    while type(declaring) is _Declaring:
+        declaring = declaring.original
     functions = (
-        metadata.PathDistribution.read_text,
         metadata.FastPath.search,
         metadata.FastPath.children,
         getattr(metadata.MetadataPathFinder._search_paths, "__func__", None),
         getattr(metadata.MetadataPathFinder.find_distributions, "__func__", None),
-        getattr(vars(metadata.Distribution).get("entry_points"), "fget", None),
+        getattr(declaring, "fget", None),
     )
-    own = getattr(vars(metadata.PathDistribution).get("entry_points"), "fget", _entry_points)
-    return own is _entry_points and all(
-        getattr(function, "__globals__", None) is vars(metadata) for function in functions
-    )
+    is_inherited = "entry_points" not in vars(metadata.PathDistribution)
+    return is_inherited and _are_cpythons(functions) and _is_reading_untouched()
+
+
+def _is_reading_untouched() -> bool:
+    """The same, of how CPython's property comes from the file to the entry points."""
+    from importlib.metadata import EntryPoints, PathDistribution
+
+    names = "_from_text_for", "_from_text"
+    methods = [getattr(EntryPoints, name, None) for name in names]
+    return _are_cpythons([PathDistribution.read_text, *methods])
 
 
 class _Finding:
@@ -213,7 +233,7 @@ class _Finding:
         context = _context(args, kwargs)
         # Who asks for one name has the path entries listed, and reads what is asked for alone.
         is_for_us = context is not None and context.name is None
-        if self.is_undone or not is_for_us or not _is_untouched():
+        if self.is_undone or not is_for_us or not _is_finding_untouched():
             return self._original(*args, **kwargs)
         self._serve_declaring(self)
         return chain.from_iterable(map(self._of_path_entry, context.path))
@@ -230,26 +250,27 @@ class _Finding:
             found = self._original(DistributionFinder.Context(path=[path_entry]))
         if type(path_entry) is not str:
             return found
-        return _Declarations(self._cache, path_entry, known).serve(found)
+        return _Declarations(self, path_entry, known).serve(found)
+
+    def declared(self, path_entry: str) -> "dict[str, Declared | None]":
+        """What the dists of a path entry declare, as far as the cache knows."""
+        return _dists(self._cache, path_entry) or {}
 
 
-def _unseen(
-    path_entry: str, known: "Iterable[tuple[str, Declared | None]]"
-) -> "Iterable[Distribution]":
+def _unseen(path_entry: str, known: "Iterable[str]") -> "Iterable[Distribution]":
     """CPython's objects for the metadata directories that a cache knows: mode `only` lists none."""
     from importlib.metadata import PathDistribution
     from pathlib import Path
 
     # The paths are as CPython's FastPath.joinpath makes them.
-    return [PathDistribution(Path(path_entry, name)) for name, _ in known]
+    return [PathDistribution(Path(path_entry, name)) for name in known]
 
 
-def _dists(
-    cache: "Cache", path_entry: str
-) -> "list[tuple[str, tuple[tuple[str, str, str], ...] | None]] | None":
-    """What the cache knows of a path entry; None if CPython is to be asked."""
+def _dists(cache: "Cache", path_entry: str) -> "dict[str, Declared | None] | None":
+    """What the cache knows of a path entry, in order; None if CPython is to be asked."""
     try:
-        return cache.dists(path_entry)
+        found = cache.dists(path_entry)
+        return None if found is None else dict(found)
     # Whatever is the matter with the cache (or with a warning that was made an error) is no
     # reason to break a program that does not know of it.
     except Exception:
@@ -263,17 +284,14 @@ _MARK = "_epcache"
 class _Declarations:
     """What the dists of a path entry declare: not asked before one of them is."""
 
-    __slots__ = ("_cache", "_known", "_path_entry")
+    __slots__ = ("_known", "_path_entry", "_served")
 
     def __init__(
-        self,
-        cache: "Cache",
-        path_entry: str,
-        known: "Iterable[tuple[str, Declared | None]] | None" = None,
+        self, served: _Finding, path_entry: str, known: "dict[str, Declared | None] | None"
     ) -> None:
-        self._cache = cache
+        self._served = served
         self._path_entry = path_entry
-        self._known = None if known is None else dict(known)
+        self._known = known
 
     def serve(self, dists: "Iterable[Any]") -> "Iterable[Distribution]":
         """Has CPython's own objects told by the cache what they declare."""
@@ -288,8 +306,10 @@ class _Declarations:
 
     def of(self, metadata_dir: str) -> "Declared | None":
         """What a dist declares; None if its source is to be read."""
+        if self._served.is_undone:
+            return None
         if self._known is None:
-            self._known = dict(_dists(self._cache, self._path_entry) or ())
+            self._known = self._served.declared(self._path_entry)
         return self._known.get(metadata_dir)
 
     def __reduce__(self) -> "tuple[Any, ...]":
@@ -297,27 +317,35 @@ class _Declarations:
         return bool, ()
 
 
-def _entry_points(dist: "Any") -> "Any":
-    """The property `entry_points` of `PathDistribution`.
+class _Declaring(property):
+    """The property `entry_points` of `Distribution`, in the place of the `original`.
 
-    From the cache for a distribution that is marked and as CPython made it. For others, and where
-    the cache does not know, from CPython's own property, or what somebody has put in its place.
+    From the cache for a distribution that is marked and as CPython made it.
     """
-    from importlib import metadata
 
-    attributes = vars(dist)
+    def __init__(self, original: "Any") -> None:
+        self.original = original
+        super().__init__(self._of, doc=original.__doc__)
+
+    def _of(self, dist: "Any") -> "Any":
+        declared = _declared(dist)
+        if declared is None:
+            return self.original.__get__(dist)
+        from importlib import metadata
+
+        make: Any = metadata.EntryPoint
+        points = [make(name=n, value=v, group=g)._for(dist) for g, n, v in declared]
+        return metadata.EntryPoints(points)
+
+
+def _declared(dist: "Any") -> "Declared | None":
+    """What the cache says that a distribution declares; None if CPython is to say it."""
+    attributes = getattr(dist, "__dict__", {})
     declarations = attributes.get(_MARK)
-    declared = None
-    if declarations and "read_text" not in attributes and type(dist) is metadata.PathDistribution:
-        below = getattr(vars(metadata.Distribution).get("entry_points"), "fget", None)
-        if getattr(below, "__globals__", None) is vars(metadata):
-            declared = declarations.of(attributes["_path"].name)
-    if declared is None:
-        return super(metadata.PathDistribution, dist).entry_points
-    make: Any = metadata.EntryPoint
-    return metadata.EntryPoints(
-        [make(name=name, value=value, group=group)._for(dist) for group, name, value in declared]
-    )
+    if not declarations or "read_text" in attributes or not _is_reading_untouched():
+        return None
+    known: Declared | None = declarations.of(dist._path.name)
+    return known
 
 
 def _context(args: "tuple[Any, ...]", kwargs: "dict[str, Any]") -> "Any":

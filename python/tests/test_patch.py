@@ -254,6 +254,8 @@ REPLACING = [
     "metadata.Distribution.entry_points = property(lambda self: ['by:hand'])",
     "metadata.PathDistribution.entry_points = property(lambda self: ['by:hand'])",
     "dist.read_text = lambda name: '[shapes]\\nother = by:hand\\n'",
+    "metadata.PathDistribution.read_text = lambda dist, name: '[shapes]\\nother = by:hand\\n'",
+    "metadata.EntryPoints._from_text_for = lambda text, dist: ['by:hand']",
 ]
 
 
@@ -277,6 +279,42 @@ def test_what_is_replaced_while_a_distribution_is_served_is_respected(
     )
 
 
+def test_whoever_asks_the_property_in_another_way_is_told_by_the_file(
+    interpreter: Path, tampered: Installed, reader: Reader
+) -> None:
+    reader(
+        """
+        import importlib
+        from importlib import metadata
+        from unittest import mock
+
+        class Duck:
+            def read_text(self, name):
+                return "[shapes]\\nduck = by:hand"
+
+        class Own(metadata.Distribution):
+            entry_points = ["by:hand"]
+
+        class Mixed(metadata.PathDistribution, Own):
+            pass
+
+        with epcache.patch():
+            dist = next(d for d in metadata.distributions() if d.version == "1.0")
+            assert "by:hand" in repr(metadata.Distribution.entry_points.fget(Duck()))
+            assert Mixed(dist._path).entry_points == ["by:hand"]
+            with mock.patch("importlib.metadata.PathDistribution"):
+                assert ":Round" in repr(dist.entry_points)
+            assert "cached:Round" in repr(dist.entry_points)
+            importlib.reload(metadata)
+            assert ":Round" in repr(dist.entry_points)
+            assert ":Round" in repr(metadata.entry_points(group="shapes"))
+        assert "alpha:Round" in repr(dist.entry_points)
+        """,
+        tampered.path,
+        python=interpreter,
+    )
+
+
 def test_a_replacement_that_is_put_back_after_the_end_of_a_patch_serves_nobody(
     interpreter: Path, tampered: Installed, reader: Reader
 ) -> None:
@@ -291,8 +329,10 @@ def test_a_replacement_that_is_put_back_after_the_end_of_a_patch_serves_nobody(
             assert dist.entry_points == ["by:hand"]
             patched.undo()
             assert dist.entry_points == ["by:hand"]
+        assert "alpha:Round" in repr(dist.entry_points)
         assert "alpha:Round" in repr(metadata.entry_points(group="shapes"))
         with epcache.patch():
+            assert "alpha:Round" in repr(dist.entry_points)
             assert "cached:Round" in repr(metadata.entry_points(group="shapes"))
         assert "alpha:Round" in repr(metadata.entry_points(group="shapes"))
         """,
@@ -325,6 +365,8 @@ def test_a_subclass_with_its_own_way_to_read_is_left_alone(
     [
         "metadata.PathDistribution.read_text = lambda self, name: '[shapes]\\nother = by:hand\\n'",
         "metadata.Distribution.entry_points = property(lambda self: ['other = by:hand'])",
+        "metadata.PathDistribution.entry_points = ['other = by:hand']",
+        "metadata.EntryPoints._from_text_for = lambda text, dist: ['other = by:hand']",
         "metadata.MetadataPathFinder.find_distributions = lambda context: ['other = by:hand']",
         "metadata.MetadataPathFinder._search_paths = lambda name, path: [pathlib.Path('/by:hand')]",
         "metadata.FastPath.search = lambda self, name: [pathlib.Path('/by:hand')]",
@@ -399,8 +441,13 @@ def test_a_cache_that_fails_is_no_reason_to_fail(
 ) -> None:
     broken = """
     class Broken(epcache.Cache):
+        asked = 0
+
         def dists(self, path_entry):
-            raise RuntimeError("broken")
+            self.asked += 1
+            if self.asked % 2:
+                raise RuntimeError("broken")
+            return [None]
 
     patched = epcache.patch(Broken())
     """
@@ -485,8 +532,10 @@ finders = sys.meta_path[:]
 def answer():
     return repr(metadata.entry_points(group="shapes"))
 
+declares = vars(metadata.Distribution)["entry_points"]
+
 def declaring():
-    return vars(metadata.PathDistribution).get("entry_points")
+    return vars(metadata.Distribution)["entry_points"]
 """
 
 
@@ -512,10 +561,11 @@ patched = epcache.patch()
 assert raw() is not original
 assert isinstance(raw(), staticmethod)
 assert "cached:Round" in answer()
+assert declaring() is not declares
 assert isinstance(declaring(), property)
 patched.undo()
 assert raw() is original
-assert declaring() is None
+assert declaring() is declares
 assert sys.meta_path == finders
 assert "alpha:Round" in answer()
 patched.undo()
@@ -561,7 +611,7 @@ for number in {list(order)}:
     assert "cached:Round" in answer()
     patches[number].undo()
 assert raw() is original
-assert declaring() is None
+assert declaring() is declares
 assert sys.meta_path == finders
 assert "alpha:Round" in answer()
 from epcache._patch import _Replacement

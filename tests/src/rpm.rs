@@ -392,6 +392,8 @@ fn rpmbuild(top: &Path, macros: Option<&str>, surroundings: Surroundings) -> Com
         .env("SOURCE_DATE_EPOCH", EPOCH.to_string());
     for define in [
         format!("_topdir {}", top.display()),
+        // A build that fails leaves its scripts there.
+        format!("_tmppath {}", top.join("tmp").display()),
         "_buildhost test.example.org".to_owned(),
         "use_source_date_epoch_as_buildtime Y".to_owned(),
         "clamp_mtime_to_source_date_epoch Y".to_owned(),
