@@ -105,15 +105,23 @@ pub fn answer(command: &mut Command) -> Result<String> {
     Ok(text.trim_end_matches('\n').to_owned())
 }
 
-/// Builds the release binary of a package of this workspace, and returns where cargo put it.
+/// Builds a binary of a package of this workspace as this program was built, and returns where cargo
+/// put it.
 ///
 /// # Errors
 /// Cargo can't build it.
 pub fn build(package: &str, binary: &str) -> Result<PathBuf> {
-    eprintln!("building the release binary of {binary}");
+    let profile = if cfg!(debug_assertions) {
+        eprintln!("not optimized (see --release): the numbers are good for nothing but a trial");
+        "dev"
+    } else {
+        "release"
+    };
+    eprintln!("building {binary}");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["build", "--release", "--package", package, "--bin", binary])
+        .args(["build", "--profile", profile])
+        .args(["--package", package, "--bin", binary])
         .arg("--message-format=json-render-diagnostics")
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stdin(Stdio::null())

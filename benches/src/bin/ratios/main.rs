@@ -57,7 +57,7 @@ struct Arguments {
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
     size_rounds: u32,
 
-    /// Measure this program instead of building the release binary
+    /// Measure this program instead of building one
     #[arg(long, value_name = "EXE")]
     epcache: Option<PathBuf>,
 

@@ -70,7 +70,7 @@ struct Arguments {
     #[arg(long, value_delimiter = ',', value_enum)]
     only: Vec<Part>,
 
-    /// Measure this program instead of building the release binary
+    /// Measure this program instead of building one
     #[arg(long, value_name = "EXE")]
     epcache: Option<PathBuf>,
 

@@ -55,7 +55,7 @@ struct Arguments {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
-    /// Measure this program instead of building the release binary
+    /// Measure this program instead of building one
     #[arg(long, value_name = "EXE")]
     epcache: Option<PathBuf>,
 
