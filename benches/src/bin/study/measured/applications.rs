@@ -35,9 +35,6 @@ const DELAY: Duration = Duration::from_micros(500);
 /// Behind it, where a start takes long.
 const SLOW_ROUNDS: usize = 3;
 
-/// Runs in which the time spent in asking is told; behind the slow file system it is one.
-const TELLING_RUNS: usize = 3;
-
 /// How often each environment's `pass` runs in each round.
 const PASSES: usize = 3;
 
@@ -237,12 +234,19 @@ impl Twins {
             Condition::Warm | Condition::Slow => Ok(()),
         };
         let mut walls = vec![Vec::new(); each.len()];
+        let mut askings = vec![Vec::new(); each.len()];
         let mut passes = vec![Vec::new(); SERVED.len()];
         for round in 1..=rounds {
+            // Where a start takes long, once.
+            let tells = condition != Condition::Slow || round == 1;
             for index in shuffled(each.len(), u32::try_from(round)?) {
                 let (application, served) = each[index];
                 before()?;
                 walls[index].push(self.run(application, served)?);
+                if tells && served == AS_IT_IS {
+                    before()?;
+                    askings[index].push(self.asking(application)?);
+                }
             }
             for (served, times) in passes.iter_mut().enumerate() {
                 for _ in 0..PASSES {
@@ -255,17 +259,7 @@ impl Twins {
         // What is told of a stale cache would be told of something else.
         self.epcache("verify")?;
         let mut records = Vec::new();
-        for (&(application, served), walls) in each.iter().zip(&walls) {
-            let mut asking = Vec::new();
-            let runs = match condition {
-                _ if served != AS_IT_IS => 0,
-                Condition::Slow => 1,
-                Condition::Warm | Condition::Cold => TELLING_RUNS.min(rounds),
-            };
-            for _ in 0..runs {
-                before()?;
-                asking.push(self.asking(application)?);
-            }
+        for ((&(application, served), walls), asking) in each.iter().zip(&walls).zip(&askings) {
             let median = |times: &[f64]| Quartiles::of(times).context("no round was run");
             records.push(Record::Application(Application {
                 name: APPLICATIONS[application].0,
@@ -275,7 +269,7 @@ impl Twins {
                 rounds,
                 wall_ms: median(walls)?,
                 pass_ms: median(&passes[served])?.median,
-                entry_points_ms: Quartiles::of(&asking).map(|times| times.median),
+                entry_points_ms: Quartiles::of(asking).map(|times| times.median),
             }));
         }
         Ok(records)

@@ -135,7 +135,7 @@ impl Plan {
 
     /// How often each application is started.
     pub(crate) fn application_rounds(self) -> usize {
-        if self.quick { 1 } else { 5 }
+        if self.quick { 1 } else { 15 }
     }
 
     /// Whether a contender takes part at all: a few are enough to see that all works.
