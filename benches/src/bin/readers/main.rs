@@ -27,6 +27,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::{Parser, ValueEnum};
 use epcache_benches::machine::Machine;
+use epcache_benches::scratch;
 
 use contenders::Clock;
 use report::Report;
@@ -116,11 +117,7 @@ fn main() -> Result<()> {
     // Before the first thread is started, which would keep the mounts of everybody.
     let own_mounts = slow::prepare();
     let machine = Machine::look(arguments.epcache.as_deref(), &arguments.python)?;
-    let scratch = tempfile::Builder::new()
-        .prefix("epcache-readers-")
-        .tempdir_in(&arguments.scratch)
-        .with_context(|| format!("make a directory in {}", arguments.scratch.display()))?;
-    give_up_after(arguments.time_limit, scratch.path());
+    let scratch = scratch::directory(&arguments.scratch, "epcache-readers-", arguments.time_limit)?;
     compare(&arguments, &machine, scratch.path(), own_mounts)
 }
 
@@ -187,15 +184,4 @@ fn compare(
         report.write(file)?;
     }
     Ok(())
-}
-
-/// Ends this process when its time is up. What it mounted, and who waits for that, ends with it.
-fn give_up_after(minutes: u32, scratch: &Path) {
-    let scratch = scratch.to_owned();
-    std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_secs(60) * minutes);
-        eprintln!("error: not done after {minutes} minutes (see --time-limit)");
-        let _ = std::fs::remove_dir_all(scratch);
-        std::process::exit(2);
-    });
 }

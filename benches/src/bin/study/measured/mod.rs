@@ -22,10 +22,11 @@ mod together;
 mod work;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, ValueEnum as _};
+use epcache_benches::scratch;
 use epcache_benches::slow_fs::enter_own_mounts;
 
 use super::report;
@@ -84,11 +85,7 @@ pub(super) fn main() -> Result<()> {
     }
     // Before the first thread is started, which would keep the mounts of everybody.
     let own_mounts = enter_own_mounts();
-    let scratch = tempfile::Builder::new()
-        .prefix("epcache-study-")
-        .tempdir_in(&arguments.scratch)
-        .with_context(|| format!("make a directory in {}", arguments.scratch.display()))?;
-    give_up_after(arguments.time_limit, scratch.path());
+    let scratch = scratch::directory(&arguments.scratch, "epcache-study-", arguments.time_limit)?;
     let file = if arguments.quick && arguments.out.is_none() {
         scratch.path().join("results.jsonl")
     } else {
@@ -271,22 +268,4 @@ fn measure_cell(
             .with_context(|| format!("{}, {} dists", cell.condition, cell.dists))?;
     }
     Ok(())
-}
-
-/// Lazily, the last one first: who is at work there is about to end.
-const UNMOUNT_BELOW: &str = r#"while read -r _ at _; do case $at in "$1"/*) echo "$at";; esac; done </proc/self/mounts | tac | xargs -r umount -l"#;
-
-/// Ends this process when its time is up. What it mounted, and who waits for that, ends with it.
-fn give_up_after(minutes: u32, scratch: &Path) {
-    let scratch = scratch.to_owned();
-    std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_secs(60) * minutes);
-        eprintln!("error: not done after {minutes} minutes (see --time-limit)");
-        // Not through what is mounted in it, which may be slow, and hides what is below.
-        let mut unmount = std::process::Command::new("sh");
-        unmount.args(["-c", UNMOUNT_BELOW, "sh"]).arg(&scratch);
-        let _ = unmount.status();
-        let _ = std::fs::remove_dir_all(scratch);
-        std::process::exit(2);
-    });
 }
