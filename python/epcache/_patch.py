@@ -7,8 +7,8 @@ never asks; its `stevedore._cache` gets a hook. `python -m epcache enable` (see 
 process come here by itself, with `enabled`, when it first asks.
 
 The distributions that are found are marked, and the property `Distribution.entry_points` asks the
-cache for those. To hand CPython a text instead would have it parsed again, which takes as long as
-to read a file on a warm disk.
+cache for those. To hand CPython a text instead would have it parsed again, and that takes as much
+work as is saved by not reading the file.
 
 Wherever the cache has no answer, or somebody else has changed what is stood in for, CPython's own
 code does as it always did.
