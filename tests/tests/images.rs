@@ -11,6 +11,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::thread;
+use std::time::Duration;
 
 use epcache_tests::environment::{self, Scratch, entries, is_root, write_dist};
 use epcache_tests::judge::{self, Entry};
@@ -23,6 +25,8 @@ use epcache_tests::strace::{self, FILE_SYSTEM};
 const DIST_PACKAGES: &str = "usr/lib/python3/dist-packages";
 /// Where Nix puts an environment: each has a path of its own, which is never another's.
 const STORE: &str = "nix/store/0c1q-python3-3.12-env/lib/python3.12/site-packages";
+/// Longer than a file system's change times stand still: a tick of the kernel's clock is at most 10 ms.
+const TICK: Duration = Duration::from_millis(20);
 /// The time of the newest source of an image, as `SOURCE_DATE_EPOCH` names it.
 const SOURCE_DATE: u64 = 1_500_000_000;
 
@@ -56,8 +60,10 @@ impl<'s> Image<'s> {
         write_dist(&self.location(), metadata_dir, text);
     }
 
-    /// Another content for one of the distributions, with the size and the time of the one before.
+    /// Another content for one of the distributions, with the size and the time of the one before,
+    /// and with a later change time.
     fn rebuild_alpha(&self) {
+        thread::sleep(TICK);
         let metadata_dir = self.location().join("alpha-1.dist-info");
         fs::remove_dir_all(&metadata_dir).ok(); // in a layer of its own there is none
         self.install("alpha-1.dist-info", Some("[g]\na = alpha:niam\n"));
@@ -207,13 +213,13 @@ fn sorted(mut entries: Vec<Entry>) -> Vec<Entry> {
     entries
 }
 
+/// In the order of the paths, as package managers put files in place, whatever order the file system
+/// lists them in: it decides which change time is the later one, a mirror file's or its source's.
 fn set_all_times(directory: &Path, seconds: u64) {
-    let time = format!("@{seconds}");
-    process::succeed(
-        Command::new("find")
-            .arg(directory)
-            .args(["-depth", "-exec", "touch", "-hd", &time, "{}", "+"]),
-    );
+    const TOUCH: &str = "find \"$1\" -print0 | LC_ALL=C sort -z | xargs -0 touch -h --date=\"@$2\"";
+    let mut shell = Command::new("sh");
+    shell.args(["-c", TOUCH, "sh"]).arg(directory);
+    process::succeed(shell.arg(seconds.to_string()));
 }
 
 /// Whether opened files can be counted; says so where not.
