@@ -22,6 +22,7 @@ use clap::Parser;
 use epcache_benches::environment::{self, PathEntry};
 use epcache_benches::machine::Machine;
 use epcache_benches::measure::{self, PeakMemory, shuffled};
+use epcache_benches::scratch;
 
 use contenders::{Contender, Names, Setting};
 use report::Report;
@@ -69,6 +70,10 @@ struct Arguments {
     #[arg(long, value_name = "DIR")]
     scratch: Option<PathBuf>,
 
+    /// Give up after so many minutes, whatever has not ended by then
+    #[arg(long, default_value_t = 60, value_name = "MINUTES")]
+    time_limit: u32,
+
     /// Write all numbers to this file too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -84,11 +89,8 @@ fn main() -> Result<()> {
 
 fn compare(arguments: &Arguments) -> Result<()> {
     let machine = Machine::look(arguments.epcache.as_deref(), &arguments.python)?;
-    let scratch = match &arguments.scratch {
-        Some(dir) => tempfile::tempdir_in(dir),
-        None => tempfile::tempdir(),
-    }
-    .context("make a scratch directory")?;
+    let parent = arguments.scratch.clone().unwrap_or_else(std::env::temp_dir);
+    let scratch = scratch::directory(&parent, "epcache-ratios-", arguments.time_limit)?;
 
     let mut report = Report::new(
         &machine,

@@ -24,6 +24,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::{Parser, ValueEnum};
 use epcache_benches::machine::Machine;
+use epcache_benches::scratch;
 
 use installs::Installer;
 use report::{Report, Section};
@@ -68,6 +69,10 @@ struct Arguments {
     #[arg(long, value_name = "DIR")]
     scratch: Option<PathBuf>,
 
+    /// Give up after so many minutes, whatever has not ended by then
+    #[arg(long, default_value_t = 60, value_name = "MINUTES")]
+    time_limit: u32,
+
     /// Write all numbers to this file too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -88,11 +93,8 @@ enum Part {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let machine = Machine::look(arguments.epcache.as_deref(), &arguments.python)?;
-    let scratch = match &arguments.scratch {
-        Some(dir) => tempfile::tempdir_in(dir),
-        None => tempfile::tempdir(),
-    }
-    .context("make a scratch directory")?;
+    let parent = arguments.scratch.clone().unwrap_or_else(std::env::temp_dir);
+    let scratch = scratch::directory(&parent, "epcache-watch-", arguments.time_limit)?;
     measure(&arguments, &machine, scratch.path())
 }
 
