@@ -865,18 +865,18 @@ fn control_characters_are_escaped_on_a_terminal_and_in_a_pipe_that_may_end_on_on
     }
     let mut query = scratch.command("query", &[&path_entry]);
     let piped = process::succeed(query.args(["g", "--format", "plain"]));
-    assert!(
-        process::stdout(&piped)
-            .starts_with("g\t\\x1b]0;owned\\x07red\\x1b[31m\todd:\\x9b31m\u{202e}main\todd\n"),
-        "{:?}",
-        process::stdout(&piped)
-    );
+    // Which of the two comes first is the file system's matter.
+    let piped = process::stdout(&piped);
+    let escaped = "g\t\\x1b]0;owned\\x07red\\x1b[31m\todd:\\x9b31m\u{202e}main\todd";
+    assert!(piped.lines().any(|line| line == escaped), "{piped:?}");
     let mut query = scratch.command("query", &[&path_entry]);
     let json = process::succeed(query.args(["g", "--format", "jsonl"]));
-    assert_eq!(
-        json_lines(&json.stdout)[0]["name"],
-        "\x1b]0;owned\x07red\x1b[31m",
-        "a program gets what is there"
+    let lines = json_lines(&json.stdout);
+    assert!(
+        lines
+            .iter()
+            .any(|entry| entry["name"] == "\x1b]0;owned\x07red\x1b[31m"),
+        "a program gets what is there: {lines:?}"
     );
 }
 
